@@ -1,0 +1,37 @@
+# Everything that a person types. Needs Python 3.11+ and the package index, nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+
+.PHONY: demo test check format lint types test-all bench clean
+
+# One stamp a set-up: a change of the requirements installs anew. torch first, by its pin, so that the CPU build is taken where there is one.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/regard demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "not learning and not browser and not slow"
+
+check: $(VENV)/.installed lint types test
+
+format: $(VENV)/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+test-all: $(VENV)/.installed
+	$(BIN)/python -m pytest

@@ -1,0 +1,1 @@
+"""regard: train attention models on your own data, use them, and see what they attend to."""

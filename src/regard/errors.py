@@ -1,0 +1,68 @@
+"""The family of errors that regard raises on purpose.
+
+    RegardError
+    ├── InputError (ValueError)        what a user gave; the command exits with 2
+    │   ├── OptionError                an argument or option that is out of range or contradicts another
+    │   ├── ShapeError                 a tensor of the wrong rank, size or type
+    │   ├── ConfigError                a configuration with one fault or several, all named at once
+    │   └── DataError                  a file with one fault or several, all named at once
+    └── WorkError (RuntimeError)       the work itself failed; the command exits with 1
+        ├── DamagedError               a stored file is not what was written
+        └── DivergedError              a loss or gradient that is not finite, too often in a row
+
+A message says what was given, what is allowed and what to do.
+"""
+
+from collections.abc import Sequence
+
+
+class RegardError(Exception):
+    """Anything that regard raises on purpose."""
+
+
+class InputError(RegardError, ValueError):
+    """What a user gave cannot be used."""
+
+
+class OptionError(InputError):
+    """An argument or option is out of range or contradicts another."""
+
+
+class ShapeError(InputError):
+    """A tensor has the wrong rank, size, type or device."""
+
+
+class _Faults(InputError):
+    """Several faults told at once.
+
+    Attributes:
+        faults: One sentence a fault, in the order in which they were found.
+    """
+
+    shown = 20
+
+    def __init__(self, faults: str | Sequence[str]) -> None:
+        self.faults = [faults] if isinstance(faults, str) else list(faults)
+        hidden = len(self.faults) - self.shown
+        lines = self.faults[: self.shown] + ([f"... and {hidden} more faults."] if hidden > 0 else [])
+        super().__init__("\n".join(lines))
+
+
+class ConfigError(_Faults):
+    """A configuration has one fault or several."""
+
+
+class DataError(_Faults):
+    """A file of data has one fault or several."""
+
+
+class WorkError(RegardError, RuntimeError):
+    """The work itself failed."""
+
+
+class DamagedError(WorkError):
+    """A stored file is not what was written."""
+
+
+class DivergedError(WorkError):
+    """A loss or a gradient was not finite too often in a row."""

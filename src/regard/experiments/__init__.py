@@ -1,0 +1,1 @@
+"""The sources' claims and systems, each one command."""

@@ -1,0 +1,1 @@
+"""One decoding loop over the roles, with its strategies."""

@@ -1,0 +1,1 @@
+"""Blocks made of attention, and what stands between them."""
