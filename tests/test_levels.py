@@ -19,11 +19,13 @@ LEVELS = [
     {"cli"},
 ]
 ATTENTION_LEVELS = [
+    {"grid"},
     {"scores", "biases", "masks", "normalizers", "positions"},
     {"call"},
     {"ways"},
     {"attend"},
-    {"heads", "caches"},
+    {"caches"},
+    {"heads"},
     {"catalogue"},
 ]
 

@@ -4,8 +4,9 @@
     ├── InputError (ValueError)        what a user gave; the command exits with 2
     │   ├── OptionError                an argument or option that is out of range or contradicts another
     │   ├── ShapeError                 a tensor of the wrong rank, size or type
-    │   ├── ConfigError                a configuration with one fault or several, all named at once
-    │   └── DataError                  a file with one fault or several, all named at once
+    │   └── FaultsError                several faults told at once
+    │       ├── ConfigError            of a configuration
+    │       └── DataError              of a file of data
     └── WorkError (RuntimeError)       the work itself failed; the command exits with 1
         ├── DamagedError               a stored file is not what was written
         └── DivergedError              a loss or gradient that is not finite, too often in a row
@@ -32,7 +33,7 @@ class ShapeError(InputError):
     """A tensor has the wrong rank, size, type or device."""
 
 
-class _Faults(InputError):
+class FaultsError(InputError):
     """Several faults told at once.
 
     Attributes:
@@ -48,11 +49,11 @@ class _Faults(InputError):
         super().__init__("\n".join(lines))
 
 
-class ConfigError(_Faults):
+class ConfigError(FaultsError):
     """A configuration has one fault or several."""
 
 
-class DataError(_Faults):
+class DataError(FaultsError):
     """A file of data has one fault or several."""
 
 

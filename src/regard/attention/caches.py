@@ -1,0 +1,44 @@
+"""Caches: keys and values of earlier steps, kept so that a step computes its own alone."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class GrowingCache:
+    """Keys and values that grow by rows; storage doubles when it is full.
+
+    Several beams append one row each a step, side by side: nothing is moved when beams change places, and which rows
+    belong to which beam is a mask (`generation/search.py`).
+    """
+
+    def __init__(self, capacity: int = 64) -> None:
+        self.capacity = capacity
+        self.length = 0
+        self.key: Tensor | None = None
+        self.value: Tensor | None = None
+
+    def append(
+        self, key: Float[Tensor, "B G N D"], value: Float[Tensor, "B G N E"]
+    ) -> tuple[Float[Tensor, "B G K D"], Float[Tensor, "B G K E"]]:
+        """Add rows and return all there are, as views."""
+        end = self.length + key.shape[2]
+        if self.key is None or self.value is None or end > self.key.shape[2]:
+            self.capacity = max(2 * self.capacity if self.key is not None else self.capacity, end)
+            self.key, self.value = self.moved(self.key, key), self.moved(self.value, value)
+        self.key[:, :, self.length : end] = key
+        self.value[:, :, self.length : end] = value
+        self.length = end
+        return self.key[:, :, :end], self.value[:, :, :end]
+
+    def moved(self, old: Tensor | None, new: Tensor) -> Tensor:
+        """Return storage of the present capacity with what was kept."""
+        storage = new.new_empty(*new.shape[:2], self.capacity, new.shape[3])
+        if old is not None:
+            storage[:, :, : self.length] = old[:, :, : self.length]
+        return storage
+
+    def keep(self, entries: Int[Tensor, "N"]) -> None:
+        """Keep the chosen batch entries, in this order."""
+        if self.key is not None and self.value is not None:
+            self.key = self.key.index_select(0, entries)
+            self.value = self.value.index_select(0, entries)

@@ -1,0 +1,95 @@
+"""Heads: projections around the equation (Vaswani et al. 2017, 3.2.2)."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.attention.attend import EVERYTHING, Attention
+from regard.attention.biases import Bias
+from regard.attention.caches import GrowingCache
+from regard.attention.call import Memory
+from regard.attention.masks import Mask
+from regard.errors import OptionError
+
+
+def split_heads(states: Float[Tensor, "B N M"], num_heads: int) -> Float[Tensor, "B H N D"]:
+    """Cut the width into heads."""
+    return states.view(*states.shape[:-1], num_heads, -1).transpose(1, 2)
+
+
+def merge_heads(context: Float[Tensor, "B H N D"]) -> Float[Tensor, "B N M"]:
+    """Put the heads side by side again."""
+    return context.transpose(1, 2).flatten(-2)
+
+
+def head_dim(model_dim: int, num_heads: int) -> int:
+    """Return the width of a head; the heads share the model's width evenly."""
+    if num_heads < 1 or model_dim % num_heads:
+        lower = model_dim // max(num_heads, 1) * num_heads
+        raise OptionError(
+            f"model_dim ({model_dim}) must be a multiple of num_heads ({num_heads}): "
+            f"{lower} and {lower + num_heads} are the nearest."
+        )
+    return model_dim // num_heads
+
+
+class SelfAttention(nn.Module):
+    """A sequence attends to itself, by several heads."""
+
+    def __init__(self, model_dim: int, num_heads: int, attention: Attention) -> None:
+        super().__init__()
+        head_dim(model_dim, num_heads)
+        self.num_heads = num_heads
+        self.query_key_value = nn.Linear(model_dim, 3 * model_dim)
+        self.attention = attention
+        self.output = nn.Linear(model_dim, model_dim)
+        for part in self.query_key_value.weight.chunk(3):
+            nn.init.xavier_uniform_(part.detach())
+        nn.init.xavier_uniform_(self.output.weight)
+        nn.init.zeros_(self.query_key_value.bias)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(
+        self,
+        states: Float[Tensor, "B N M"],
+        *,
+        mask: Mask = EVERYTHING,
+        bias: Bias | None = None,
+        cache: GrowingCache | None = None,
+    ) -> Float[Tensor, "B N M"]:
+        """Attend to the states, and to what the cache holds before them."""
+        heads = self.query_key_value(states).view(*states.shape[:2], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = heads.unbind(0)  # [B H N D]
+        offset = 0
+        if cache is None:
+            memory = self.attention.remember(key, value, mask, queries=states.shape[1])
+        else:
+            offset = cache.length
+            memory = Memory(*cache.append(self.attention.score.prepare_key(key), value), mask)
+        return self.output(merge_heads(self.attention(query, memory, bias=bias, offset=offset)))  # type: ignore[no-any-return]
+
+
+class CrossAttention(nn.Module):
+    """A sequence attends to another, by several heads."""
+
+    def __init__(self, model_dim: int, num_heads: int, attention: Attention, memory_dim: int | None = None) -> None:
+        super().__init__()
+        head_dim(model_dim, num_heads)
+        self.num_heads = num_heads
+        self.query = nn.Linear(model_dim, model_dim)
+        self.key_value = nn.Linear(memory_dim or model_dim, 2 * model_dim)
+        self.attention = attention
+        self.output = nn.Linear(model_dim, model_dim)
+        for part in (self.query.weight, *self.key_value.weight.chunk(2), self.output.weight):
+            nn.init.xavier_uniform_(part.detach())
+        for linear in (self.query, self.key_value, self.output):
+            nn.init.zeros_(linear.bias)
+
+    def remember(self, states: Float[Tensor, "B K C"], mask: Mask = EVERYTHING) -> Memory:
+        """Prepare what is attended to, once."""
+        heads = self.key_value(states).view(*states.shape[:2], 2, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        key, value = heads.unbind(0)  # [B H K D]
+        return self.attention.remember(key, value, mask)
+
+    def forward(self, states: Float[Tensor, "B Q M"], memory: Memory) -> Float[Tensor, "B Q M"]:
+        """Attend to a memory."""
+        return self.output(merge_heads(self.attention(split_heads(self.query(states), self.num_heads), memory)))  # type: ignore[no-any-return]

@@ -1,0 +1,62 @@
+"""Positions: telling attention, which ignores order, where things stand.
+
+Positions are always told by number: the n-th step of a decoder asks for position n, whatever it was fed.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from regard.errors import OptionError, ShapeError
+
+
+def sinusoidal(positions: Int[Tensor, "N"], model_dim: int) -> Float[Tensor, "N M"]:
+    """Return sin(p / 10000^(2j/M)) in column 2j and the cosine in column 2j + 1 (Vaswani et al. 2017, 3.5).
+
+    A shift by d positions is a rotation of each such pair by the same angle everywhere.
+    """
+    if model_dim % 2:
+        raise OptionError(f"model_dim ({model_dim}) must be even for sinusoidal positions: sines and cosines pair up.")
+    pair = torch.arange(0, model_dim, 2, device=positions.device, dtype=torch.float64)
+    angle = positions.double().unsqueeze(-1) * torch.exp(pair * (-math.log(10_000.0) / model_dim))
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(-2).float()
+
+
+class SinusoidalPositions(nn.Module):
+    """The sines and cosines of Vaswani et al. 2017, 3.5, for positions of any size.
+
+    What was computed once is kept and grows when a longer text comes; it is no parameter and is not saved.
+    """
+
+    def __init__(self, model_dim: int) -> None:
+        super().__init__()
+        self.model_dim = model_dim
+        self.register_buffer("table", sinusoidal(torch.arange(256), model_dim), persistent=False)
+        self.table: Tensor
+
+    def forward(self, start: int, length: int) -> Float[Tensor, "N M"]:
+        """Return the vectors of the positions from `start` on."""
+        if start + length > len(self.table):
+            positions = torch.arange(2 * (start + length), device=self.table.device)
+            self.table = sinusoidal(positions, self.model_dim).to(self.table)
+        return self.table[start : start + length]
+
+
+class LearnedPositions(nn.Module):
+    """One learned vector a position, up to `max_length` (Gehring et al. 2017, 3.1)."""
+
+    def __init__(self, max_length: int, model_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(max_length, model_dim))
+        nn.init.normal_(self.weight, std=model_dim**-0.5)
+
+    def forward(self, start: int, length: int) -> Float[Tensor, "N M"]:
+        """Return the vectors of the positions from `start` on."""
+        if start + length > len(self.weight):
+            raise ShapeError(
+                f"Learned positions end at {len(self.weight)} and position {start + length} was asked for. "
+                "Shorten the text, or build the model with a larger max_length or sinusoidal positions."
+            )
+        return self.weight[start : start + length]

@@ -1,0 +1,44 @@
+"""PyTorch's fused kernels: `scaled_dot_product_attention`, which never holds the whole map of weights."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from regard.attention.call import AttentionCall
+from regard.attention.masks import Causal
+from regard.attention.normalizers import Softmax
+
+
+def why_not(call: AttentionCall) -> str | None:
+    """Run products, softmax, any mask and any bias."""
+    if not call.score.product:
+        return f"its score is {type(call.score).__name__.lower()} and fused computes dot products only"
+    if type(call.normalizer) is not Softmax:
+        return f"its normalizer is {type(call.normalizer).__name__.lower()} and fused computes the softmax only"
+    if call.soft_cap is not None:
+        return f"its scores are capped at {call.soft_cap} and fused has no soft-cap"
+    return None
+
+
+def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
+    """Run a call; causal attention from position 0 without a mask tensor."""
+    causal = call.bias is None and call.offset == 0 and isinstance(call.mask, Causal)
+    return functional.scaled_dot_product_attention(
+        call.query,
+        call.key,
+        call.value,
+        attn_mask=None if causal else added_mask(call),
+        dropout_p=call.dropout,
+        is_causal=causal,
+        scale=call.scale,
+        enable_gqa=call.query.shape[1] != call.key.shape[1],
+    )
+
+
+def added_mask(call: AttentionCall) -> Tensor | None:
+    """Return mask and bias as the one tensor that the kernels take: boolean, or numbers with -inf for False."""
+    mask, bias = call.dense_mask(), call.dense_bias()
+    if bias is None or mask is None:
+        return mask if bias is None else bias
+    return torch.where(mask, bias, -torch.inf)

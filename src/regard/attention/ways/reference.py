@@ -1,0 +1,41 @@
+"""The equation in its plainest form, and the judge of every other way."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regard.attention.call import AttentionCall
+
+
+def why_not(call: AttentionCall) -> str | None:
+    """Run anything."""
+    return None
+
+
+def scores(call: AttentionCall) -> Float[Tensor, "B H Q K"]:
+    """Return how alike queries and keys are, with the bias, before the mask."""
+    groups = call.query.shape[1] // call.key.shape[1]
+    key = call.key.repeat_interleave(groups, dim=1) if groups > 1 else call.key
+    result = call.score.pair(call.query, key, call.positions())
+    if call.scale != 1.0:
+        result = result * call.scale
+    if call.soft_cap is not None:
+        result = call.soft_cap * torch.tanh(result / call.soft_cap)
+    bias = call.dense_bias()
+    return result if bias is None else result + bias
+
+
+def weights(call: AttentionCall) -> Float[Tensor, "B H Q K"]:
+    """Return how much each query uses each key, before dropout."""
+    return call.normalizer(scores(call), call.dense_mask())
+
+
+def mix(weights: Float[Tensor, "B H Q K"], value: Float[Tensor, "B G K D"]) -> Float[Tensor, "B H Q D"]:
+    """Return the values mixed by the weights."""
+    groups = weights.shape[1] // value.shape[1]
+    return weights @ (value.repeat_interleave(groups, dim=1) if groups > 1 else value)
+
+
+def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
+    """Run a call."""
+    return mix(torch.dropout(weights(call), call.dropout, train=call.dropout > 0), call.value)
