@@ -1,0 +1,202 @@
+"""Beam search over any sequence-to-sequence model; greedy search is a beam of one.
+
+Candidates are compared by their true log-probability while they grow, and finished hypotheses by
+log-probability / length^alpha, where the length counts the end-of-sentence token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from regard.errors import OptionError
+from regard.models.roles import Encoded, Seq2Seq
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """How to search.
+
+    Attributes:
+        beams: How many hypotheses of each sentence grow side by side; 1 is greedy search.
+        length_penalty: The power alpha of the length that log-probabilities are divided by; 0 divides by nothing.
+        n_best: How many finished hypotheses of each sentence to return, best first; at most `beams`.
+    """
+
+    beams: int = 5
+    length_penalty: float = 1.0
+    n_best: int = 1
+
+    def __post_init__(self) -> None:
+        if self.beams < 1:
+            raise OptionError(f"beams must be at least 1; it is {self.beams}.")
+        if not 1 <= self.n_best <= self.beams:
+            raise OptionError(f"n_best must lie between 1 and the number of beams ({self.beams}); it is {self.n_best}.")
+        if not 0 <= self.length_penalty < float("inf"):
+            raise OptionError(f"length_penalty must be a number from 0 up; it is {self.length_penalty}.")
+
+
+class Vocabulary(NamedTuple):
+    """The tokens that a search must know."""
+
+    begin: int
+    end: int
+    never: tuple[int, ...]
+
+
+class Hypothesis(NamedTuple):
+    """A finished translation.
+
+    Attributes:
+        tokens: Without begin and end of sentence.
+        log_probability: Natural logarithm of the probability of the tokens and the end of sentence.
+        score: What hypotheses are compared by: log_probability / (number of tokens + 1)^alpha.
+    """
+
+    tokens: tuple[int, ...]
+    log_probability: float
+    score: float
+
+
+@torch.inference_mode()
+def search(
+    model: Seq2Seq,
+    source: Int[Tensor, "B S"],
+    source_lengths: Int[Tensor, "B"],
+    *,
+    options: SearchOptions,
+    vocabulary: Vocabulary,
+    max_lengths: Sequence[int],
+) -> list[list[Hypothesis]]:
+    """Search for the best translations of a batch.
+
+    Args:
+        model: In evaluation mode.
+        source: Source tokens, each row ending with the end of sentence, then padded.
+        source_lengths: How many tokens of each row count.
+        options: How to search.
+        vocabulary: Begin, end, and the tokens that are never produced.
+        max_lengths: For each sentence the greatest number of tokens, the end of sentence left out. A hypothesis that
+            reaches it is made to end there, at the true probability of ending.
+
+    Returns:
+        For each sentence `n_best` hypotheses, best first, fewer only where fewer exist.
+    """
+    beams = Beams(model, model.encode(source, source_lengths), options, vocabulary, max_lengths)
+    while beams.sentences:
+        beams.step()
+    return [sorted(found, key=lambda h: -h.score)[: options.n_best] for found in beams.finished]
+
+
+class Beams:
+    """The hypotheses of a batch while they grow."""
+
+    def __init__(
+        self,
+        model: Seq2Seq,
+        encoded: Encoded,
+        options: SearchOptions,
+        vocabulary: Vocabulary,
+        max_lengths: Sequence[int],
+    ) -> None:
+        self.model = model
+        self.options = options
+        self.vocabulary = vocabulary
+        self.finished: list[list[Hypothesis]] = [[] for _ in max_lengths]
+        self.sentences = list(range(len(max_lengths)))
+        self.max_lengths = list(max_lengths)
+        self.state = model.start(encoded)
+        self.length = 0
+        batch, device = len(max_lengths), encoded.states.device
+        self.history = torch.full((batch, options.beams, 1), vocabulary.begin, device=device)
+        self.totals = torch.full((batch, options.beams), -torch.inf, device=device)
+        self.totals[:, 0] = 0.0  # all beams begin alike: only one may go on
+
+    def step(self) -> None:
+        """Let every hypothesis grow by a token, then part with what is finished."""
+        logits = self.model.output(self.model.step(self.history[:, :, -1], self.state)).float()
+        totals, parents, tokens = self.candidates(logits)
+        self.length += 1
+        ended = tokens == self.vocabulary.end
+        self.collect(totals, parents, ended)
+        self.grow(totals.masked_fill(ended, -torch.inf), parents, tokens)
+        self.drop_finished()
+
+    def candidates(
+        self, logits: Float[Tensor, "B W V"]
+    ) -> tuple[Float[Tensor, "B C"], Int[Tensor, "B C"], Int[Tensor, "B C"]]:
+        """Return the best continuations, best first: log-probabilities, parents and tokens.
+
+        Twice as many as beams, so that as many as beams remain when others end.
+        """
+        beams = self.options.beams
+        count = min(2 * beams, logits.shape[-1]) if beams > 1 else 1
+        normalizer = logits.logsumexp(dim=-1, keepdim=True)
+        self.restrict(logits)
+        best, tokens = logits.topk(count, dim=-1) if count > 1 else logits.max(dim=-1, keepdim=True)
+        totals = (self.totals.unsqueeze(-1) + (best - normalizer)).flatten(1)  # [B W*C]
+        if beams == 1:
+            return totals, torch.zeros_like(tokens[:, 0]), tokens[:, 0]
+        totals, index = totals.topk(min(2 * beams, totals.shape[-1]), dim=-1)
+        return totals, index // count, tokens.flatten(1).gather(1, index)
+
+    def restrict(self, logits: Float[Tensor, "B W V"]) -> None:
+        """Rule out, in place, what is never produced, and all but the end where the length is used up."""
+        logits[:, :, list(self.vocabulary.never)] = -torch.inf
+        full = [i for i, sentence in enumerate(self.sentences) if self.length >= self.max_lengths[sentence]]
+        if full:
+            rows = torch.tensor(full, device=logits.device)
+            end = logits[rows, :, self.vocabulary.end].clone()
+            logits[rows] = -torch.inf
+            logits[rows, :, self.vocabulary.end] = end
+
+    def collect(self, totals: Float[Tensor, "B C"], parents: Int[Tensor, "B C"], ended: Tensor) -> None:
+        """Take over the hypotheses that end among the best as many as beams."""
+        beams = self.options.beams
+        ended = ended[:, :beams] & (totals[:, :beams] > -torch.inf)
+        if not ended.any():
+            return
+        for row, rank in ended.nonzero().tolist():
+            found = self.finished[self.sentences[row]]
+            if len(found) < beams:
+                log_probability = totals[row, rank].item()
+                tokens = tuple(self.history[row, parents[row, rank], 1:].tolist())
+                length = (len(tokens) + 1) ** self.options.length_penalty
+                found.append(Hypothesis(tokens, log_probability, log_probability / length))
+
+    def grow(self, totals: Float[Tensor, "B C"], parents: Int[Tensor, "B C"], tokens: Int[Tensor, "B C"]) -> None:
+        """Let the best unfinished candidates be the beams."""
+        if self.options.beams == 1:
+            self.totals = totals
+            self.history = torch.cat((self.history, tokens.unsqueeze(-1)), dim=-1)
+            return
+        width = self.options.beams
+        if totals.shape[1] < width:  # a tiny vocabulary has fewer continuations than there are beams
+            extra = (0, width - totals.shape[1])
+            totals = torch.nn.functional.pad(totals, extra, value=-torch.inf)
+            parents, tokens = (torch.nn.functional.pad(x, extra) for x in (parents, tokens))
+        self.totals, rank = totals.topk(width, dim=-1)
+        parents, tokens = parents.gather(1, rank), tokens.gather(1, rank)
+        self.state.reorder(parents)
+        ancestors = self.history.gather(1, parents.unsqueeze(-1).expand(-1, -1, self.history.shape[-1]))
+        self.history = torch.cat((ancestors, tokens.unsqueeze(-1)), dim=-1)
+
+    def drop_finished(self) -> None:
+        """Part with sentences that have as many finished hypotheses as beams, or nothing left that could grow."""
+        alive = (self.totals > -torch.inf).any(dim=-1).tolist()
+        going = [
+            row
+            for row, sentence in enumerate(self.sentences)
+            if alive[row] and len(self.finished[sentence]) < self.options.beams
+        ]
+        if len(going) == len(self.sentences):
+            return
+        self.sentences = [self.sentences[row] for row in going]
+        if not going:
+            return
+        rows = torch.tensor(going, device=self.totals.device)
+        self.state.keep(rows)
+        self.totals, self.history = self.totals[rows], self.history[rows]

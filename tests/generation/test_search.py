@@ -1,0 +1,157 @@
+"""Beam search against brute force, against greedy choice, and against itself in other company."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from regard.errors import OptionError
+from regard.generation.forced import forced_log_probabilities
+from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, search
+from regard.models.transformer import Transformer, TransformerConfig
+
+BEGIN, END = 1, 2
+VOCABULARY = Vocabulary(begin=BEGIN, end=END, never=(0, BEGIN))
+
+
+def tiny(vocab_size: int = 13, seed: int = 5) -> Transformer:
+    torch.manual_seed(seed)
+    config = TransformerConfig(
+        model_dim=8, feed_forward_dim=11, num_heads=2, encoder_layers=1, decoder_layers=2, dropout=0.3
+    )
+    model = Transformer(config, source_vocab=vocab_size, target_vocab=vocab_size).eval()
+    with torch.no_grad():
+        model.output.weight.mul_(3.0)  # a random model hardly prefers anything; let it have opinions
+    return model
+
+
+def sentences(lengths: list[int], vocab_size: int = 13, seed: int = 7) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    source = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
+    for row, length in enumerate(lengths):
+        source[row, : length - 1] = torch.randint(3, vocab_size, (length - 1,), generator=generator)
+        source[row, length - 1] = END
+    return source, torch.tensor(lengths)
+
+
+def found(model: Transformer, lengths: list[int], **options: float) -> list[list[Hypothesis]]:
+    source, source_lengths = sentences(lengths)
+    limits = [length + 3 for length in lengths]
+    chosen = SearchOptions(**options)  # type: ignore[arg-type]
+    return search(model, source, source_lengths, options=chosen, vocabulary=VOCABULARY, max_lengths=limits)
+
+
+def forced(model: Transformer, source: Tensor, lengths: Tensor, tokens: tuple[int, ...]) -> float:
+    target, labels = torch.tensor([[BEGIN, *tokens]]), torch.tensor([[*tokens, END]])
+    return forced_log_probabilities(model, model.encode(source, lengths), target, labels).double().sum().item()
+
+
+def test_a_beam_of_one_takes_the_best_token_at_every_step() -> None:
+    model = tiny()
+    source, lengths = sentences([7, 5, 3])
+    hypotheses = found(model, [7, 5, 3], beams=1)
+    for row, limit in enumerate([10, 8, 6]):
+        tokens: list[int] = []
+        while len(tokens) < limit:
+            states = model(
+                source[row : row + 1, : lengths[row]], lengths[row : row + 1], torch.tensor([[BEGIN, *tokens]])
+            )
+            logits = model.output(states[0, -1])
+            logits[[0, BEGIN]] = -torch.inf
+            if int(logits.argmax()) == END:
+                break
+            tokens.append(int(logits.argmax()))
+        assert hypotheses[row][0].tokens == tuple(tokens)
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0, 2.0])
+def test_an_exhaustive_beam_equals_brute_force(length_penalty: float) -> None:
+    model, limit = tiny(vocab_size=6), 3
+    source, lengths = sentences([5], vocab_size=6)
+    everything = [t for n in range(limit + 1) for t in itertools.product((3, 4, 5), repeat=n)]
+    scores = {t: forced(model, source, lengths, t) / (len(t) + 1) ** length_penalty for t in everything}
+    best = sorted(everything, key=lambda t: -scores[t])
+    options = SearchOptions(beams=len(everything), n_best=len(everything), length_penalty=length_penalty)
+    (hypotheses,) = search(model, source, lengths, options=options, vocabulary=VOCABULARY, max_lengths=[limit])
+    assert [h.tokens for h in hypotheses] == best
+    assert [h.score for h in hypotheses] == pytest.approx([scores[t] for t in best], abs=1e-5)
+
+
+@pytest.mark.parametrize("beams", [1, 2, 5])
+def test_scores_are_the_log_probabilities_of_the_tokens(beams: int) -> None:
+    model = tiny()
+    source, lengths = sentences([7, 5, 3, 2])
+    for row, hypotheses in enumerate(found(model, [7, 5, 3, 2], beams=beams, n_best=beams)):
+        for hypothesis in hypotheses:
+            length = int(lengths[row])
+            expected = forced(model, source[row : row + 1, :length], lengths[row : row + 1], hypothesis.tokens)
+            assert hypothesis.log_probability == pytest.approx(expected, abs=1e-4)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.permutations([7, 5, 3, 2, 11, 7]), st.sampled_from([1, 2, 5]))
+def test_company_changes_nothing(lengths: list[int], beams: int) -> None:
+    model = tiny()
+    source, source_lengths = sentences(lengths)
+    options = SearchOptions(beams=beams, n_best=beams)
+    limits = [length + 3 for length in lengths]
+    together = search(model, source, source_lengths, options=options, vocabulary=VOCABULARY, max_lengths=limits)
+    for row, length in enumerate(lengths):
+        (alone,) = search(
+            model,
+            source[row : row + 1, :length],
+            source_lengths[row : row + 1],
+            options=options,
+            vocabulary=VOCABULARY,
+            max_lengths=limits[row : row + 1],
+        )
+        assert [h.tokens for h in alone] == [h.tokens for h in together[row]]
+        assert [h.score for h in alone] == pytest.approx([h.score for h in together[row]], abs=1e-4)
+
+
+def test_hypotheses_are_sorted_and_different() -> None:
+    for hypotheses in found(tiny(), [7, 5, 3], beams=5, n_best=5):
+        assert len(hypotheses) == 5
+        assert [h.score for h in hypotheses] == sorted((h.score for h in hypotheses), reverse=True)
+        assert len({h.tokens for h in hypotheses}) == 5
+
+
+def test_a_hypothesis_ends_at_its_limit_at_the_true_probability() -> None:
+    model = tiny()
+    with torch.no_grad():
+        model.output.weight[END] = 0.0
+        model.output.weight[END, 0] = -9.0
+    source, lengths = sentences([7])
+    (hypotheses,) = search(
+        model, source, lengths, options=SearchOptions(beams=2), vocabulary=VOCABULARY, max_lengths=[4]
+    )
+    assert len(hypotheses[0].tokens) <= 4
+    assert hypotheses[0].log_probability == pytest.approx(
+        forced(model, source, lengths, hypotheses[0].tokens), abs=1e-4
+    )
+
+
+def test_tokens_that_are_never_produced_are_not() -> None:
+    model = tiny()
+    with torch.no_grad():
+        model.output.weight[[0, BEGIN]] *= 50.0
+    for hypotheses in found(model, [7, 5], beams=3, n_best=3):
+        assert all(not {0, BEGIN} & set(h.tokens) for h in hypotheses)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beams": 0}, r"beams must be at least 1; it is 0\."),
+        ({"beams": 3, "n_best": 5}, r"n_best must lie between 1 and the number of beams \(3\); it is 5\."),
+        ({"beams": 3, "n_best": 0}, r"n_best must lie between 1 and the number of beams \(3\); it is 0\."),
+        ({"length_penalty": -0.5}, r"length_penalty must be a number from 0 up; it is -0\.5\."),
+        ({"length_penalty": float("nan")}, r"length_penalty must be a number from 0 up; it is nan\."),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        SearchOptions(**options)  # type: ignore[arg-type]
