@@ -92,6 +92,16 @@ def write_folder(path: PathLike, files: Iterable[tuple[str, bytes]]) -> None:
         _sync_folder(target.parent)
 
 
+def make_folder(path: PathLike) -> None:
+    """Make a folder and those above it that are missing, so that they last; one that stands there is well."""
+    folder = Path(path)
+    with _telling("make", path):
+        missing = [place for place in (folder, *folder.parents) if not place.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for place in missing:
+            _sync_folder(place.parent)
+
+
 def remove_whole(path: PathLike) -> None:
     """Remove a file or folder so that no part of it is ever seen at its place."""
     target = Path(path)
@@ -115,8 +125,10 @@ def remove_leftovers(folder: PathLike) -> list[str]:
 
 def digest(path: PathLike) -> str:
     """Return the SHA-256 of a file's content in hexadecimal."""
-    with _telling("read", path), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with _telling("read", path):
+        _require_regular(path)
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_bytes(path: PathLike, *, max_bytes: int) -> bytes:
@@ -144,9 +156,7 @@ def read_json(path: PathLike, *, max_bytes: int = 64 << 20, max_depth: int = 64)
     """
     content = read_bytes(path, max_bytes=max_bytes)
     try:
-        value = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
-        )
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
     except RecursionError:
         raise DamagedError(f"{os.fspath(path)} is nested deeper than {max_depth} levels.") from None
     except ValueError as error:  # json's and Unicode's errors are of this family
@@ -167,9 +177,7 @@ def encode_tensors(tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str] 
     """Encode named tensors as a safetensors file. Costs a copy of them in memory."""
     from safetensors.torch import save
 
-    return save(
-        {name: tensor.detach().contiguous() for name, tensor in tensors.items()}, dict(metadata or {})
-    )
+    return save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, dict(metadata or {}))
 
 
 def read_tensors(path: PathLike) -> dict[str, "Tensor"]:
