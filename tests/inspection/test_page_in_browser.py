@@ -133,6 +133,7 @@ class TestPointer:
         assert page.text("#readout") == "aux ← feet 0.970"
         assert page.texts(".word.active .text") == ["feet", "aux"]
         assert page.page.locator(".band").count() == 2
+        assert page.texts(".tip") == ["aux ← feet 0.970"]
 
     def test_leaving_lets_go_unless_it_was_clicked(self, opened: Open) -> None:
         page = opened(FEET)

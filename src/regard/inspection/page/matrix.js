@@ -55,10 +55,10 @@ function fitMatrix() {
   });
 }
 
-/** Frame a row, a column, or both. */
+/** Frame a row, a column, or both; a cell also says what it is, since its headings may be out of sight. */
 function drawBands(row, column) {
   const sheet = element("matrix").querySelector(".sheet");
-  sheet?.querySelectorAll(".band").forEach((band) => band.remove());
+  sheet?.querySelectorAll(".band, .tip").forEach((mark) => mark.remove());
   const columns = sentence().columns.length;
   const band = (first, last) => {
     const [left, right] = [first.offsetLeft, last.offsetLeft].sort((a, b) => a - b);
@@ -73,4 +73,18 @@ function drawBands(row, column) {
   if (!cache.cells.length) return;
   if (row !== null) band(cache.cells[row * columns], cache.cells[(row + 1) * columns - 1]);
   if (column !== null) band(cache.cells[column], cache.cells[cache.cells.length - columns + column]);
+  if (row !== null && column !== null) drawTip(sheet, row, column);
+}
+
+function drawTip(sheet, row, column) {
+  const { rows, columns } = sentence();
+  const cell = cache.cells[row * columns.length + column];
+  const tip = make("div", { class: "tip", "aria-hidden": "true", dir: "ltr" },
+    make("bdi", {}, rows[row]), " ← ", make("bdi", {}, columns[column]), ` ${cache.weights[row][column].toFixed(3)}`);
+  sheet.append(tip);
+  const left = sheet.firstChild.offsetLeft + cell.offsetLeft + cell.offsetWidth / 2 - tip.offsetWidth / 2;
+  const above = cell.offsetTop - tip.offsetHeight - 6;
+  tip.style.left = `${Math.max(0, Math.min(left, sheet.offsetWidth - tip.offsetWidth))}px`;
+  const covers = above < cache.cells[0].offsetTop && rows.length > 1; // the words above, which one may want to read
+  tip.style.top = `${covers ? cell.offsetTop + cell.offsetHeight + 6 : above}px`;
 }
