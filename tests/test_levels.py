@@ -19,7 +19,7 @@ LEVELS = [
     {"cli"},
 ]
 ATTENTION_LEVELS = [
-    {"grid"},
+    {"grid", "autocast"},
     {"scores", "biases", "masks", "normalizers", "positions"},
     {"call"},
     {"ways"},

@@ -3,6 +3,7 @@
 Every call, whoever makes it, passes `run_call`, where observers see it and the way is chosen.
 """
 
+import functools
 from collections.abc import Callable
 from types import ModuleType
 
@@ -10,14 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.attention.biases import Bias, TensorBias
-from regard.attention.call import AttentionCall, Memory
+from regard.attention.autocast import autocasts
+from regard.attention.biases import Bias
+from regard.attention.call import AttentionCall, Memory, as_mask, check_numbers, memory_of, own_memory, prepared_call
 from regard.attention.grid import Extent
-from regard.attention.masks import Everything, Mask, TensorMask
+from regard.attention.masks import Everything, Mask
 from regard.attention.normalizers import Normalizer, Softmax
 from regard.attention.scores import ScaledDot, Score
 from regard.attention.ways import fused, reference
-from regard.errors import OptionError, ShapeError
+from regard.errors import OptionError
 
 mix = reference.mix
 
@@ -62,7 +64,18 @@ def attend(
         ShapeError: Tensors do not fit each other, and which.
         OptionError: The way is unknown or cannot run this call, and why.
     """
-    call = prepared_call(query, key, value, score, bias, mask, normalizer, soft_cap, dropout, scale, offset)
+    call = prepared_call(
+        query,
+        own_memory(query, key, value, mask, score, offset),
+        score=score,
+        bias=bias,
+        mask=EVERYTHING,
+        normalizer=normalizer,
+        soft_cap=soft_cap,
+        dropout=dropout,
+        scale=scale,
+        offset=offset,
+    )
     return run_call(call, way)
 
 
@@ -79,97 +92,42 @@ def attention_weights(
     offset: int = 0,
 ) -> Float[Tensor, "B H Q K"]:
     """Return how much each query is to use each key: `attend` is `mix(attention_weights(...), value)`."""
-    call = prepared_call(query, key, key, score, bias, mask, normalizer, soft_cap, 0.0, scale, offset)
-    return reference.weights(call)
-
-
-def prepared_call(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    score: Score,
-    bias: Bias | Tensor | None,
-    mask: Mask | Tensor,
-    normalizer: Normalizer,
-    soft_cap: float | None,
-    dropout: float,
-    scale: float | None,
-    offset: int,
-) -> AttentionCall:
-    """Check the tensors, let the score prepare them, and hide the keys that nobody may see."""
-    if torch.is_autocast_enabled(query.device.type):
-        dtype = torch.get_autocast_dtype(query.device.type)
-        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    check(query, key, value)
-    if soft_cap is not None and not soft_cap > 0:
-        raise OptionError(f"soft_cap must be above 0, or None for none; it is {soft_cap}.")
-    if not 0 <= dropout <= 1:
-        raise OptionError(f"dropout must lie between 0 and 1; it is {dropout}.")
-    mask = TensorMask(mask, first_query=offset) if isinstance(mask, Tensor) else mask
-    bias = TensorBias(bias, first_query=offset) if isinstance(bias, Tensor) else bias
-    batch, heads, queries, width = query.shape
-    key, value = hide(key, value, mask, Extent(batch, heads, queries, key.shape[2], offset, query.device))
-    return AttentionCall(
-        score.prepare_query(query),
-        score.prepare_key(key),
-        value,
-        score,
-        bias,
-        mask,
-        normalizer,
-        soft_cap,
-        dropout,
-        score.scale(width) if scale is None else scale,
-        offset,
+    call = prepared_call(
+        query,
+        own_memory(query, key, key, mask, score, offset),
+        score=score,
+        bias=bias,
+        mask=EVERYTHING,
+        normalizer=normalizer,
+        soft_cap=soft_cap,
+        dropout=0.0,
+        scale=scale,
+        offset=offset,
     )
-
-
-def hide(key: Tensor, value: Tensor, mask: Mask, extent: Extent) -> tuple[Tensor, Tensor]:
-    """Zero the keys and values that no query of their batch entry may see, so that nothing leaks from there."""
-    seen = mask.seen(extent)
-    if seen is None:
-        return key, value
-    unseen = ~seen[:, None, :, None]
-    return key.masked_fill(unseen, 0.0), value.masked_fill(unseen, 0.0)
-
-
-def check(query: Tensor, key: Tensor, value: Tensor) -> None:
-    """Raise if tensors cannot belong to one call."""
-    for name, tensor in (("query", query), ("key", key), ("value", value)):
-        if tensor.dim() != 4:
-            raise ShapeError(f"{name} must have the axes [batch, heads, length, width]; it has {list(tensor.shape)}.")
-        if not tensor.is_floating_point():
-            raise ShapeError(f"{name} must hold floating-point numbers; it holds {tensor.dtype}.")
-        if tensor.dtype != query.dtype or tensor.device != query.device:
-            raise ShapeError(
-                f"{name} is {tensor.dtype} on {tensor.device} and query is {query.dtype} on {query.device}; "
-                "they must agree. Convert one with .to(...)."
-            )
-        if tensor.shape[0] != query.shape[0]:
-            raise ShapeError(f"{name} has {tensor.shape[0]} batch entries and query has {query.shape[0]}.")
-    if key.shape[1:3] != value.shape[1:3]:
-        raise ShapeError(
-            f"key has {key.shape[1]} heads of {key.shape[2]} positions and value has {value.shape[1]} of "
-            f"{value.shape[2]}; they belong together, position by position."
-        )
-    if key.shape[1] == 0 or query.shape[1] % key.shape[1]:
-        raise ShapeError(
-            f"query has {query.shape[1]} heads and key has {key.shape[1]}; the second must divide the first."
-        )
-    if key.shape[2] == 0:
-        raise ShapeError("key has length 0; there is nothing to attend to.")
+    return outside_autocast(reference.weights, call)
 
 
 def run_call(call: AttentionCall, way: str = "auto") -> Float[Tensor, "B H Q E"]:
-    """Run a call by a way, past the observers."""
-    runner = chosen_way(call) if way == "auto" else named_way(call, way)
-    run: Run = runner.run
+    """Run a call by a way, past the observers: the last in the list sees it first, and the way sees what they leave."""
+    run: Run = functools.partial(run_by, way)
     for around in observers:
         run = watched(around, run)
-    if torch.is_autocast_enabled(call.query.device.type):
-        with torch.autocast(call.query.device.type, enabled=False):
-            return run(call)
-    return run(call)
+    return outside_autocast(run, call)
+
+
+def outside_autocast(run: Run, call: AttentionCall) -> Tensor:
+    """Run with autocast off: what a call holds is cast already."""
+    if not autocasts(call.query):
+        return run(call)
+    with torch.autocast(call.query.device.type, enabled=False):
+        return run(call)
+
+
+def run_by(way: str, call: AttentionCall) -> Tensor:
+    """Run a call by a way."""
+    runner = chosen_way(call) if way == "auto" else named_way(call, way)
+    context: Tensor = runner.run(call)
+    return context
 
 
 def watched(around: Observer, run: Run) -> Run:
@@ -212,6 +170,7 @@ class Attention(nn.Module):
         way: str = "auto",
     ) -> None:
         super().__init__()
+        check_numbers(soft_cap, dropout, scale)
         self.score = ScaledDot() if score is None else score
         self.normalizer = normalizer
         self.soft_cap = soft_cap
@@ -223,40 +182,38 @@ class Attention(nn.Module):
         self,
         key: Float[Tensor, "B G K C"],
         value: Float[Tensor, "B G K E"],
-        mask: Mask = EVERYTHING,
+        mask: Mask | Tensor = EVERYTHING,
         *,
-        queries: int = 1,
+        extent: Extent | None = None,
     ) -> Memory:
         """Prepare keys and values once, for any number of queries.
 
-        Where the mask speaks of queries too, `queries` is how many there will be.
+        Keys that the mask hides from every query get zeros, so that nothing leaks from there. Of a mask that speaks
+        of queries this is known only if `extent` says which queries there will be.
         """
-        batch, heads, keys, _ = key.shape
-        key, value = hide(key, value, mask, Extent(batch, heads, queries, keys, 0, key.device))
-        return Memory(self.score.prepare_key(key), value, mask)
+        return memory_of(self.score, key, value, as_mask(mask, 0 if extent is None else extent.offset), extent)
 
     def forward(
         self,
         query: Float[Tensor, "B H Q D"],
         memory: Memory,
         *,
-        mask: Mask = EVERYTHING,
-        bias: Bias | None = None,
+        mask: Mask | Tensor = EVERYTHING,
+        bias: Bias | Tensor | None = None,
         offset: int = 0,
     ) -> Float[Tensor, "B H Q E"]:
-        """Attend to a memory."""
-        call = AttentionCall(
-            self.score.prepare_query(query),
-            memory.key,
-            memory.value,
-            self.score,
-            bias,
-            mask & memory.mask,
-            self.normalizer,
-            self.soft_cap,
-            self.dropout if self.training else 0.0,
-            self.score.scale(query.shape[-1]) if self.scale is None else self.scale,
-            offset,
+        """Attend to a memory; its own mask is joined with `mask`."""
+        call = prepared_call(
+            query,
+            memory,
+            score=self.score,
+            bias=bias,
+            mask=mask,
+            normalizer=self.normalizer,
+            soft_cap=self.soft_cap,
+            dropout=self.dropout if self.training else 0.0,
+            scale=self.scale,
+            offset=offset,
         )
         return run_call(call, self.way)
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from regard.attention.grid import Extent, check_covers, look_up
+from regard.attention.grid import Extent, check_covers, look_up, rank_four
 from regard.errors import ShapeError
 
 
 class Bias:
     """What is added to the score of a query and a key."""
+
+    def check(self, extent: Extent) -> None:
+        """Raise if the bias does not fit a grid; one that holds no tensor fits any."""
 
     def adds(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Return a number for each index.
@@ -23,11 +26,11 @@ class Bias:
         raise NotImplementedError
 
     def dense(self, extent: Extent) -> Float[Tensor, "#B #H #Q #K"]:
-        """Return the whole bias as a tensor that broadcasts to [B H Q K]."""
-        return self.adds(*extent.indices())
+        """Return the whole bias, for a grid that it fits, as a tensor that broadcasts to [B H Q K]."""
+        return rank_four(self.adds(*extent.indices()))
 
     def __add__(self, other: "Bias") -> "Bias":
-        return Sum(self, other)
+        return Sum(self, other) if isinstance(other, Bias) else NotImplemented
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,11 @@ class Sum(Bias):
 
     left: Bias
     right: Bias
+
+    def check(self, extent: Extent) -> None:
+        """Check both."""
+        self.left.check(extent)
+        self.right.check(extent)
 
     def adds(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Add both."""
@@ -63,8 +71,12 @@ class TensorBias(Bias):
                 f"A bias has the axes [batch, heads, queries, keys] or the last two or three of them; "
                 f"this one has shape {list(added.shape)}."
             )
-        self.added = added[(None,) * (4 - added.dim())]
+        self.added = rank_four(added)
         self.first_query = first_query
+
+    def check(self, extent: Extent) -> None:
+        """Want every row that is asked for."""
+        check_covers("bias", self.added, self.first_query, extent)
 
     def adds(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Look the number up."""
@@ -72,7 +84,6 @@ class TensorBias(Bias):
 
     def dense(self, extent: Extent) -> Float[Tensor, "#B #H #Q #K"]:
         """Cut out the rows asked for, without copying."""
-        check_covers("bias", self.added, self.first_query, extent)
         start = extent.offset - self.first_query
         return self.added if self.added.shape[2] == 1 else self.added[:, :, start : start + extent.queries]
 
@@ -88,6 +99,10 @@ class GaussianBias(Bias):
     centers: Tensor
     deviation: float
     first_query: int = 0
+
+    def check(self, extent: Extent) -> None:
+        """Want a center for every query that is asked for."""
+        check_covers("centers", self.centers, self.first_query, extent)
 
     def adds(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Measure the distance from the center."""

@@ -3,6 +3,8 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from regard.errors import ShapeError
+
 
 class GrowingCache:
     """Keys and values that grow by rows; storage doubles when it is full.
@@ -20,7 +22,11 @@ class GrowingCache:
     def append(
         self, key: Float[Tensor, "B G N D"], value: Float[Tensor, "B G N E"]
     ) -> tuple[Float[Tensor, "B G K D"], Float[Tensor, "B G K E"]]:
-        """Add rows and return all there are, as views."""
+        """Add rows and return all there are, as views.
+
+        Storage is written in place, so gradients do not flow through a cache of several steps.
+        """
+        self.check(key, value)
         end = self.length + key.shape[2]
         if self.key is None or self.value is None or end > self.key.shape[2]:
             self.capacity = max(2 * self.capacity if self.key is not None else self.capacity, end)
@@ -36,6 +42,20 @@ class GrowingCache:
         if old is not None:
             storage[:, :, : self.length] = old[:, :, : self.length]
         return storage
+
+    def check(self, key: Tensor, value: Tensor) -> None:
+        """Raise if rows do not continue those that are kept."""
+        for name, kept, new in (("key", self.key, key), ("value", self.value, value)):
+            if kept is not None and (kept.shape[:2], kept.shape[3], kept.dtype) != (
+                new.shape[:2],
+                new.shape[3],
+                new.dtype,
+            ):
+                raise ShapeError(
+                    f"The cache holds {name}s of shape {list(kept[:, :, : self.length].shape)} in {kept.dtype} and was "
+                    f"given {list(new.shape)} in {new.dtype}: only the lengths may differ. "
+                    "Start a new cache, or choose batch entries with keep()."
+                )
 
     def keep(self, entries: Int[Tensor, "N"]) -> None:
         """Keep the chosen batch entries, in this order."""

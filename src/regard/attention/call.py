@@ -1,16 +1,19 @@
 """One call of attention, as data: what a way runs, what an observer sees, and what a memory keeps."""
 
+import math
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from regard.attention.biases import Bias
+from regard.attention.autocast import cast
+from regard.attention.biases import Bias, TensorBias
 from regard.attention.grid import Extent
-from regard.attention.masks import Everything, Mask
+from regard.attention.masks import Everything, Mask, TensorMask, for_every_query
 from regard.attention.normalizers import Normalizer
 from regard.attention.scores import Positions, Score
+from regard.errors import OptionError, ShapeError
 
 
 class Memory(NamedTuple):
@@ -71,3 +74,156 @@ class AttentionCall(NamedTuple):
     def dense_bias(self) -> Float[Tensor, "#B #H #Q #K"] | None:
         """Return the bias as a tensor in the query's type."""
         return None if self.bias is None else self.bias.dense(self.extent()).to(self.query.dtype)
+
+
+def prepared_call(
+    query: Tensor,
+    memory: Memory,
+    *,
+    score: Score,
+    bias: Bias | Tensor | None,
+    mask: Mask | Tensor,
+    normalizer: Normalizer,
+    soft_cap: float | None,
+    dropout: float,
+    scale: float | None,
+    offset: int,
+) -> AttentionCall:
+    """Prepare the query, cast all by the autocast state, and check that it fits together."""
+    check_rank("query", query)
+    check_numbers(soft_cap, dropout, scale)
+    width = query.shape[-1]
+    query, key, value = cast(score.prepare_query(query), memory.key, memory.value)
+    call = AttentionCall(
+        query,
+        key,
+        value,
+        score,
+        as_bias(bias, offset),
+        as_mask(mask, offset) & memory.mask,
+        normalizer,
+        soft_cap,
+        dropout,
+        score.scale(width) if scale is None else scale,
+        offset,
+    )
+    check_fit(call)
+    return call
+
+
+def memory_of(score: Score, key: Tensor, value: Tensor, mask: Mask, extent: Extent | None) -> Memory:
+    """Prepare keys and values, hidden where the mask hides them from every query of the extent."""
+    check_memory(key, value)
+    key, value = hide(key, value, mask, extent)
+    return Memory(score.prepare_key(key), value, mask)
+
+
+def own_memory(query: Tensor, key: Tensor, value: Tensor, mask: Mask | Tensor, score: Score, offset: int) -> Memory:
+    """Prepare keys and values for the queries of one call."""
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        check_rank(name, tensor)
+    batch, heads, queries, _ = query.shape
+    extent = Extent(batch, heads, queries, key.shape[2], offset, query.device)
+    return memory_of(score, key, value, as_mask(mask, offset), extent)
+
+
+def hide(
+    key: Tensor, value: Tensor, mask: Mask, extent: Extent | None = None, *, first_key: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Zero the keys and values that no query of their batch entry may see, so that nothing leaks from there.
+
+    Without an extent, which says what queries there are, only what the mask hides from every query is hidden.
+    """
+    if isinstance(mask, Everything):
+        return key, value
+    if extent is None:
+        mask = for_every_query(mask)
+        extent = Extent(key.shape[0], 1, 1, first_key + key.shape[2], 0, key.device)
+    mask.check(extent)
+    seen = mask.seen(extent)
+    if seen is None:
+        return key, value
+    unseen = ~seen[:, None, first_key:, None]
+    return key.masked_fill(unseen, 0.0), value.masked_fill(unseen, 0.0)
+
+
+def hide_states(states: Float[Tensor, "B N M"], mask: Mask) -> Float[Tensor, "B N M"]:
+    """Zero the states that the mask hides from every query, before anything is made of them."""
+    return hide(states.unsqueeze(1), states.unsqueeze(1), mask)[0].squeeze(1)
+
+
+def as_mask(mask: Mask | Tensor, offset: int) -> Mask:
+    """Return a mask; the first row of a tensor speaks of the first query."""
+    if isinstance(mask, Tensor):
+        return TensorMask(mask, first_query=offset)
+    if not isinstance(mask, Mask):
+        raise OptionError(f"mask must be a Mask or a boolean tensor, True = may look; it is {mask!r}.")
+    return mask
+
+
+def as_bias(bias: Bias | Tensor | None, offset: int) -> Bias | None:
+    """Return a bias; the first row of a tensor speaks of the first query."""
+    if isinstance(bias, Tensor):
+        return TensorBias(bias, first_query=offset)
+    if not (bias is None or isinstance(bias, Bias)):
+        raise OptionError(f"bias must be a Bias, a tensor of numbers to add to scores, or None; it is {bias!r}.")
+    return bias
+
+
+def check_rank(name: str, tensor: Tensor) -> None:
+    """Raise if a tensor cannot be a query, key or value."""
+    if tensor.dim() != 4:
+        raise ShapeError(f"{name} must have the axes [batch, heads, length, width]; it has {list(tensor.shape)}.")
+    if not tensor.is_floating_point():
+        raise ShapeError(f"{name} must hold floating-point numbers; it holds {tensor.dtype}.")
+
+
+def check_memory(key: Tensor, value: Tensor) -> None:
+    """Raise if keys and values cannot belong together."""
+    check_rank("key", key)
+    check_rank("value", value)
+    if key.shape[0] != value.shape[0]:
+        raise ShapeError(f"value has {value.shape[0]} batch entries and key has {key.shape[0]}.")
+    if key.shape[1:3] != value.shape[1:3]:
+        raise ShapeError(
+            f"key has {key.shape[1]} heads of {key.shape[2]} positions and value has {value.shape[1]} of "
+            f"{value.shape[2]}; they belong together, position by position."
+        )
+    if key.shape[2] == 0:
+        raise ShapeError("key has length 0; there is nothing to attend to.")
+
+
+def check_fit(call: AttentionCall) -> None:
+    """Raise if the parts of a call do not fit each other."""
+    query, key = call.query, call.key
+    batch, heads, _, width = query.shape
+    for name, tensor in (("key", key), ("value", call.value)):
+        if tensor.dtype != query.dtype or tensor.device != query.device:
+            raise ShapeError(
+                f"{name} is {tensor.dtype} on {tensor.device} and query is {query.dtype} on {query.device}; "
+                "they must agree. Convert one with .to(...)."
+            )
+    key_batch, key_heads, _, key_width = key.shape
+    if key_batch != batch:
+        raise ShapeError(f"key has {key_batch} batch entries and query has {batch}.")
+    if key_heads == 0 or heads % key_heads:
+        raise ShapeError(f"query has {heads} heads and key has {key_heads}; the second must divide the first.")
+    if call.score.product and key_width != width:
+        raise ShapeError(
+            f"query has width {width} and key {key_width} where they are multiplied; they must agree. "
+            "The score General takes any two widths."
+        )
+    if not isinstance(call.mask, Everything):
+        call.mask.check(call.extent())
+    if call.bias is not None:
+        call.bias.check(call.extent())
+
+
+def check_numbers(soft_cap: float | None, dropout: float, scale: float | None) -> None:
+    """Raise if a number is out of range."""
+    if soft_cap is not None and not 0 < soft_cap < math.inf:
+        raise OptionError(f"soft_cap must be a number above 0, or None for none; it is {soft_cap}.")
+    if not 0 <= dropout <= 1:
+        raise OptionError(f"dropout must lie between 0 and 1; it is {dropout}.")
+    if scale is not None and not math.isfinite(scale):
+        raise OptionError(f"scale must be a finite number, or None for the score's own; it is {scale}.")

@@ -51,15 +51,25 @@ def look_up(values: Tensor, *indices: Tensor) -> Tensor:
     return values[tuple(i if n > 1 else torch.zeros_like(i) for i, n in zip(indices, values.shape, strict=True))]
 
 
+def rank_four(tensor: Tensor) -> Tensor:
+    """Put axes of size 1 in front until there are four."""
+    return tensor[(None,) * (4 - tensor.dim())]
+
+
 def check_covers(name: str, tensor: Tensor, first_query: int, extent: Extent) -> None:
-    """Raise if a tensor [B H Q K] does not hold, or broadcast to, what is asked for."""
-    wanted = (extent.batch, extent.heads, extent.queries, extent.keys)
-    batch, heads, queries, keys = tensor.shape
-    sizes_fit = batch in (1, extent.batch) and heads in (1, extent.heads) and keys in (1, extent.keys)
+    """Raise if a tensor [B H Q K], or [B H Q] for any number of keys, does not hold or broadcast to what is asked for.
+
+    Axes of size 1 broadcast; its row i speaks of the query at position `first_query + i`.
+    """
+    batch, heads, rows, *keys = tensor.shape
+    fits = batch in (1, extent.batch) and heads in (1, extent.heads) and keys in ([], [1], [extent.keys])
     start = extent.offset - first_query
-    if not sizes_fit or not (queries == 1 or (start >= 0 and start + extent.queries <= queries)):
+    if not fits or not (rows == 1 or (start >= 0 and start + extent.queries <= rows)):
+        wanted = (extent.batch, extent.heads, extent.queries, extent.keys)[: tensor.dim()]
         raise ShapeError(
-            f"The {name} has shape {list(tensor.shape)} with its first row for position {first_query}; the call needs "
-            f"{list(wanted)} (each size, or 1) from position {extent.offset}. Cut the {name} to these sizes, "
+            f"{name} has shape {list(tensor.shape)} with its first row for position {first_query}; the call needs "
+            f"{list(wanted)} (each size, or 1) from position {extent.offset}. Cut it to these sizes, "
             f"or name the position of its first row with first_query."
         )
+    if tensor.device != extent.device:
+        raise ShapeError(f"{name} is on {tensor.device} and query on {extent.device}; move one with .to(...).")

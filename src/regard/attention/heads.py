@@ -6,14 +6,15 @@ from torch import Tensor, nn
 from regard.attention.attend import EVERYTHING, Attention
 from regard.attention.biases import Bias
 from regard.attention.caches import GrowingCache
-from regard.attention.call import Memory
+from regard.attention.call import Memory, hide, hide_states
+from regard.attention.grid import Extent
 from regard.attention.masks import Mask
-from regard.errors import OptionError
+from regard.errors import OptionError, ShapeError
 
 
 def split_heads(states: Float[Tensor, "B N M"], num_heads: int) -> Float[Tensor, "B H N D"]:
     """Cut the width into heads."""
-    return states.view(*states.shape[:-1], num_heads, -1).transpose(1, 2)
+    return states.view(*states.shape[:-1], num_heads, states.shape[-1] // num_heads).transpose(1, 2)
 
 
 def merge_heads(context: Float[Tensor, "B H N D"]) -> Float[Tensor, "B N M"]:
@@ -23,13 +24,21 @@ def merge_heads(context: Float[Tensor, "B H N D"]) -> Float[Tensor, "B N M"]:
 
 def head_dim(model_dim: int, num_heads: int) -> int:
     """Return the width of a head; the heads share the model's width evenly."""
-    if num_heads < 1 or model_dim % num_heads:
-        lower = model_dim // max(num_heads, 1) * num_heads
+    if num_heads < 1:
+        raise OptionError(f"num_heads must be 1 or more; it is {num_heads}.")
+    if model_dim < 1 or model_dim % num_heads:
+        lower = model_dim // num_heads * num_heads
+        nearest = f"{lower} and {lower + num_heads} are" if lower > 0 else f"{num_heads} is"
         raise OptionError(
-            f"model_dim ({model_dim}) must be a multiple of num_heads ({num_heads}): "
-            f"{lower} and {lower + num_heads} are the nearest."
+            f"model_dim ({model_dim}) must be a multiple of num_heads ({num_heads}): {nearest} the nearest."
         )
     return model_dim // num_heads
+
+
+def check_states(name: str, states: Tensor, width: int) -> None:
+    """Raise if a tensor cannot be a sequence of states of this width."""
+    if states.dim() != 3 or states.shape[-1] != width:
+        raise ShapeError(f"{name} must have the axes [batch, length, {width}]; it has {list(states.shape)}.")
 
 
 class SelfAttention(nn.Module):
@@ -37,8 +46,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, model_dim: int, num_heads: int, attention: Attention) -> None:
         super().__init__()
-        head_dim(model_dim, num_heads)
-        self.num_heads = num_heads
+        self.num_heads, self.head_dim = num_heads, head_dim(model_dim, num_heads)
         self.query_key_value = nn.Linear(model_dim, 3 * model_dim)
         self.attention = attention
         self.output = nn.Linear(model_dim, model_dim)
@@ -57,13 +65,17 @@ class SelfAttention(nn.Module):
         cache: GrowingCache | None = None,
     ) -> Float[Tensor, "B N M"]:
         """Attend to the states, and to what the cache holds before them."""
-        heads = self.query_key_value(states).view(*states.shape[:2], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        query, key, value = heads.unbind(0)  # [B H N D]
+        check_states("states", states, self.query_key_value.in_features)
+        batch, length, _ = states.shape
+        heads = self.query_key_value(states).view(batch, length, 3, self.num_heads, self.head_dim)
+        query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)  # [B H N D]
         offset = 0
         if cache is None:
-            memory = self.attention.remember(key, value, mask, queries=states.shape[1])
+            extent = Extent(batch, self.num_heads, length, length, 0, states.device)
+            memory = self.attention.remember(key, value, mask, extent=extent)
         else:
             offset = cache.length
+            key, value = hide(key, value, mask, first_key=offset)
             memory = Memory(*cache.append(self.attention.score.prepare_key(key), value), mask)
         return self.output(merge_heads(self.attention(query, memory, bias=bias, offset=offset)))  # type: ignore[no-any-return]
 
@@ -73,8 +85,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, model_dim: int, num_heads: int, attention: Attention, memory_dim: int | None = None) -> None:
         super().__init__()
-        head_dim(model_dim, num_heads)
-        self.num_heads = num_heads
+        self.num_heads, self.head_dim = num_heads, head_dim(model_dim, num_heads)
         self.query = nn.Linear(model_dim, model_dim)
         self.key_value = nn.Linear(memory_dim or model_dim, 2 * model_dim)
         self.attention = attention
@@ -86,10 +97,13 @@ class CrossAttention(nn.Module):
 
     def remember(self, states: Float[Tensor, "B K C"], mask: Mask = EVERYTHING) -> Memory:
         """Prepare what is attended to, once."""
-        heads = self.key_value(states).view(*states.shape[:2], 2, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        key, value = heads.unbind(0)  # [B H K D]
+        check_states("memory's states", states, self.key_value.in_features)
+        states = hide_states(states, mask)
+        heads = self.key_value(states).view(*states.shape[:2], 2, self.num_heads, self.head_dim)
+        key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)  # [B H K D]
         return self.attention.remember(key, value, mask)
 
     def forward(self, states: Float[Tensor, "B Q M"], memory: Memory) -> Float[Tensor, "B Q M"]:
         """Attend to a memory."""
+        check_states("states", states, self.query.in_features)
         return self.output(merge_heads(self.attention(split_heads(self.query(states), self.num_heads), memory)))  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from regard.attention.grid import Extent, check_covers, look_up
+from regard.attention.grid import Extent, check_covers, look_up, rank_four
 from regard.errors import ShapeError
 
 Block = Literal["empty", "full", "mixed"]
@@ -21,8 +21,17 @@ Block = Literal["empty", "full", "mixed"]
 class Mask:
     """Which keys a query may look at.
 
-    A new mask defines `allows`; `block` and `seen` make it cheaper and may be left out.
+    A new mask defines `allows`, and `check` and `keep` if it holds tensors; `block`, `seen` and `same_for_queries`
+    make it cheaper and may be left out.
     """
+
+    @property
+    def same_for_queries(self) -> bool:
+        """Whether it speaks of keys alone: the same for every query and every head."""
+        return False
+
+    def check(self, extent: Extent) -> None:
+        """Raise if the mask does not fit a grid; one that holds no tensor fits any."""
 
     def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Say for each index whether the query may look at the key.
@@ -43,7 +52,7 @@ class Mask:
         return self.block(extent.query_positions, extent.key_positions)
 
     def dense(self, extent: Extent) -> Bool[Tensor, "#B #H #Q #K"]:
-        """Return the whole mask as a boolean tensor that broadcasts to [B H Q K]."""
+        """Return the whole mask, for a grid that it fits, as a boolean tensor that broadcasts to [B H Q K]."""
         return rank_four(self.allows(*extent.indices()))
 
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
@@ -53,17 +62,23 @@ class Mask:
         seen = self.dense(extent).any(dim=2).any(dim=1)
         return seen.expand(-1, extent.keys)
 
+    def may_blind(self, extent: Extent) -> bool:
+        """Say whether some query may see nothing. Never wrong in saying no; yes also means unknown."""
+        return self.whole(extent) != "full"
+
     def keep(self, entries: Int[Tensor, "N"]) -> "Mask":
         """Return the mask of the chosen batch entries, in this order; one that is the same for all stays."""
         return self
 
     def __and__(self, other: "Mask") -> "Mask":
+        if not isinstance(other, Mask):
+            return NotImplemented
         if isinstance(self, Everything):
             return other
         return self if isinstance(other, Everything) else Both(self, other)
 
     def __or__(self, other: "Mask") -> "Mask":
-        return Either(self, other)
+        return Either(self, other) if isinstance(other, Mask) else NotImplemented
 
     def __invert__(self) -> "Mask":
         return Opposite(self)
@@ -73,9 +88,14 @@ class Mask:
 class Everything(Mask):
     """Every query may look at every key."""
 
+    @property
+    def same_for_queries(self) -> bool:
+        """It is."""
+        return True
+
     def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Allow all."""
-        return torch.ones_like(batch + head + query + key, dtype=torch.bool)
+        return torch.ones_like(key, dtype=torch.bool)
 
     def block(self, queries: range, keys: range) -> Block:
         """All of it."""
@@ -89,6 +109,10 @@ class Causal(Mask):
     def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Allow keys at or before the query."""
         return key <= query
+
+    def may_blind(self, extent: Extent) -> bool:
+        """The key at position 0 is seen by every query that does not stand before it."""
+        return extent.offset < 0
 
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
         """The last query sees the most."""
@@ -125,18 +149,45 @@ class Window(Mask):
             return "empty"
         return "mixed"
 
+    def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
+        """From the first query's first key to the last query's last: windows leave no gap."""
+        if self.whole(extent) == "full":
+            return None
+        key = torch.arange(extent.keys, device=extent.device)
+        first, last = extent.offset, extent.offset + extent.queries - 1
+        return ((key >= first - self.before) & (key <= last + self.after) & (self.before + self.after >= 0))[None]
+
 
 class Padding(Mask):
     """Keys from `starts` (0 where not given) up to `lengths`, each a number a batch entry, hold something.
 
-    The numbers are kept on the host too, so that blocks are answered without asking the device.
+    The numbers are kept on the host too, so that blocks are answered without asking the device; where they are not
+    known (while torch.compile traces, on the meta device) every block is "mixed". A length may go beyond the keys
+    that there are, since those may grow.
     """
 
     def __init__(self, lengths: Int[Tensor, "B"], starts: Int[Tensor, "B"] | None = None) -> None:
         self.lengths = lengths
         self.starts = starts
-        self.host_lengths: list[int] = lengths.tolist()
-        self.host_starts: list[int] = [0] * len(self.host_lengths) if starts is None else starts.tolist()
+        self.host_lengths = numbers("lengths", lengths)
+        self.host_starts = [0] * len(self.host_lengths) if starts is None else numbers("starts", starts)
+        if starts is not None and len(starts) != len(lengths):
+            raise ShapeError(
+                f"Padding was given {len(lengths)} lengths and {len(starts)} starts; give as many of both."
+            )
+
+    @property
+    def same_for_queries(self) -> bool:
+        """It is."""
+        return True
+
+    def check(self, extent: Extent) -> None:
+        """Want one length a batch entry."""
+        if len(self.lengths) != extent.batch:
+            raise ShapeError(
+                f"The padding mask holds {len(self.lengths)} lengths and the call has {extent.batch} batch entries; "
+                "give one length a batch entry."
+            )
 
     def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Allow the keys that hold something."""
@@ -145,6 +196,8 @@ class Padding(Mask):
 
     def block(self, queries: range, keys: range) -> Block:
         """Compare the block with the shortest and the longest row."""
+        if torch.compiler.is_compiling() or not self.host_lengths:
+            return "mixed"
         if keys.start >= max(self.host_starts) and keys.stop <= min(self.host_lengths):
             return "full"
         if keys.stop <= min(self.host_starts) or keys.start >= max(self.host_lengths):
@@ -153,10 +206,14 @@ class Padding(Mask):
 
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
         """Every query sees the same keys."""
-        if self.whole(extent) == "full":
-            return None
-        batch, head, query, key = extent.indices()
-        return self.allows(batch, head, query[:1], key).view(-1, extent.keys)
+        return None if self.whole(extent) == "full" else self.dense(extent._replace(queries=1)).view(-1, extent.keys)
+
+    def may_blind(self, extent: Extent) -> bool:
+        """A row that holds something shows it."""
+        if torch.compiler.is_compiling() or not self.host_lengths:
+            return True
+        rows = zip(self.host_starts, self.host_lengths, strict=True)
+        return any(min(length, extent.keys) <= start for start, length in rows)
 
     def keep(self, entries: Int[Tensor, "N"]) -> "Padding":
         """Choose lengths and starts."""
@@ -184,6 +241,15 @@ class TensorMask(Mask):
         self.allowed = rank_four(allowed)
         self.first_query = first_query
 
+    @property
+    def same_for_queries(self) -> bool:
+        """Whether one row serves all."""
+        return self.allowed.shape[1] == self.allowed.shape[2] == 1
+
+    def check(self, extent: Extent) -> None:
+        """Want every row that is asked for."""
+        check_covers("mask", self.allowed, self.first_query, extent)
+
     def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Look the answer up."""
         return look_up(self.allowed, batch, head, query - self.first_query, key)
@@ -191,10 +257,7 @@ class TensorMask(Mask):
     def dense(self, extent: Extent) -> Bool[Tensor, "#B #H #Q #K"]:
         """Cut out the rows asked for, without copying."""
         start = extent.offset - self.first_query
-        check_covers("mask", self.allowed, self.first_query, extent)
-        if self.allowed.shape[2] in (1, extent.queries):
-            return self.allowed
-        return self.allowed[:, :, start : start + extent.queries]
+        return self.allowed if self.allowed.shape[2] == 1 else self.allowed[:, :, start : start + extent.queries]
 
     def keep(self, entries: Int[Tensor, "N"]) -> "TensorMask":
         """Choose batch entries, where there are several."""
@@ -217,6 +280,10 @@ class Around(Mask):
         """Allow keys near the center."""
         return (key - look_up(self.centers, batch, head, query - self.first_query)).abs() <= self.reach
 
+    def check(self, extent: Extent) -> None:
+        """Want a center for every query that is asked for."""
+        check_covers("centers", self.centers, self.first_query, extent)
+
     def keep(self, entries: Int[Tensor, "N"]) -> "Around":
         """Choose the centers."""
         several = self.centers.shape[0] > 1
@@ -224,11 +291,29 @@ class Around(Mask):
 
 
 @dataclass(frozen=True, eq=False)
-class Both(Mask):
-    """What both masks allow."""
+class Joined(Mask):
+    """Two masks as one."""
 
     left: Mask
     right: Mask
+
+    @property
+    def same_for_queries(self) -> bool:
+        """Whether both are."""
+        return self.left.same_for_queries and self.right.same_for_queries
+
+    def check(self, extent: Extent) -> None:
+        """Check both."""
+        self.left.check(extent)
+        self.right.check(extent)
+
+    def keep(self, entries: Int[Tensor, "N"]) -> "Joined":
+        """Choose on both sides."""
+        return type(self)(self.left.keep(entries), self.right.keep(entries))
+
+
+class Both(Joined):
+    """What both masks allow."""
 
     def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Join the answers."""
@@ -242,17 +327,13 @@ class Both(Mask):
         return "full" if left == right == "full" else "mixed"
 
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
-        """A key that padding leaves is seen if the other mask shows it; without padding, look at every pair."""
-        if not (isinstance(self.left, Padding) or isinstance(self.right, Padding)):
+        """Where one mask is the same for all queries, a key that it leaves is seen if the other mask shows it."""
+        if not (self.left.same_for_queries or self.right.same_for_queries):
             return super().seen(extent)
         left, right = self.left.seen(extent), self.right.seen(extent)
         if left is None or right is None:
             return right if left is None else left
         return left & right
-
-    def keep(self, entries: Int[Tensor, "N"]) -> "Both":
-        """Choose on both sides."""
-        return Both(self.left.keep(entries), self.right.keep(entries))
 
     def dense(self, extent: Extent) -> Bool[Tensor, "#B #H #Q #K"]:
         """Join the tensors, leaving out a side that allows everything."""
@@ -263,12 +344,8 @@ class Both(Mask):
         return self.left.dense(extent) & self.right.dense(extent)
 
 
-@dataclass(frozen=True, eq=False)
-class Either(Mask):
+class Either(Joined):
     """What at least one of the masks allows."""
-
-    left: Mask
-    right: Mask
 
     def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Join the answers."""
@@ -281,9 +358,10 @@ class Either(Mask):
             return "full"
         return "empty" if left == right == "empty" else "mixed"
 
-    def keep(self, entries: Int[Tensor, "N"]) -> "Either":
-        """Choose on both sides."""
-        return Either(self.left.keep(entries), self.right.keep(entries))
+    def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
+        """A key is seen that one of them shows."""
+        left, right = self.left.seen(extent), self.right.seen(extent)
+        return None if left is None or right is None else left | right
 
     def dense(self, extent: Extent) -> Bool[Tensor, "#B #H #Q #K"]:
         """Join the tensors."""
@@ -295,6 +373,15 @@ class Opposite(Mask):
     """What the mask does not allow."""
 
     mask: Mask
+
+    @property
+    def same_for_queries(self) -> bool:
+        """Whether the mask is."""
+        return self.mask.same_for_queries
+
+    def check(self, extent: Extent) -> None:
+        """Check the mask."""
+        self.mask.check(extent)
 
     def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Turn the answer round."""
@@ -314,11 +401,23 @@ class Opposite(Mask):
         return ~self.mask.dense(extent)
 
 
-def conjuncts(mask: Mask) -> list[Mask]:
-    """Return the masks that `mask` joins with `&`, in order; a mask that joins nothing is alone."""
-    return conjuncts(mask.left) + conjuncts(mask.right) if isinstance(mask, Both) else [mask]
+def for_every_query(mask: Mask) -> Mask:
+    """Return what a mask says of keys whatever the query; it never hides more than the mask."""
+    if mask.same_for_queries:
+        return mask
+    return for_every_query(mask.left) & for_every_query(mask.right) if isinstance(mask, Both) else Everything()
 
 
-def rank_four(tensor: Tensor) -> Tensor:
-    """Put axes of size 1 in front until there are four."""
-    return tensor[(None,) * (4 - tensor.dim())]
+def numbers(name: str, values: Tensor) -> list[int]:
+    """Return the numbers of a padding mask; none where they cannot be read."""
+    if values.dim() != 1 or values.is_floating_point() or values.dtype == torch.bool:
+        raise ShapeError(
+            f"{name} of a padding mask must be whole numbers, one a batch entry; "
+            f"they are {values.dtype} of shape {list(values.shape)}."
+        )
+    if torch.compiler.is_compiling() or values.is_meta:
+        return []
+    known: list[int] = values.tolist()
+    if known and min(known) < 0:
+        raise ShapeError(f"{name} of a padding mask must be 0 or more; the least is {min(known)}.")
+    return known

@@ -56,7 +56,7 @@ class LearnedPositions(nn.Module):
         """Return the vectors of the positions from `start` on."""
         if start + length > len(self.weight):
             raise ShapeError(
-                f"Learned positions end at {len(self.weight)} and position {start + length} was asked for. "
+                f"There are {len(self.weight)} learned positions and {start + length} were asked for. "
                 "Shorten the text, or build the model with a larger max_length or sinusoidal positions."
             )
         return self.weight[start : start + length]

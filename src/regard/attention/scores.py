@@ -12,7 +12,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from regard.attention.autocast import autocasts
 from regard.errors import OptionError, ShapeError
+
+
+def mapped(linear: nn.Linear, name: str, tensor: Tensor) -> Tensor:
+    """Map a tensor, or say how it differs from what the score was built for."""
+    weight = linear.weight
+    if tensor.shape[-1] != weight.shape[1]:
+        raise ShapeError(f"{name} has width {tensor.shape[-1]} and the score was built for width {weight.shape[1]}.")
+    if tensor.device != weight.device or (tensor.dtype != weight.dtype and not autocasts(tensor)):
+        raise ShapeError(
+            f"{name} is {tensor.dtype} on {tensor.device} and the score is {weight.dtype} on {weight.device}; "
+            "they must agree. Convert one with .to(...)."
+        )
+    return linear(tensor)  # type: ignore[no-any-return]
 
 
 class Positions(NamedTuple):
@@ -82,7 +96,15 @@ class General(Dot):
 
     def prepare_query(self, query: Float[Tensor, "B H Q D"]) -> Float[Tensor, "B H Q E"]:
         """Map the query into the space of the keys."""
-        return self.weight(query)  # type: ignore[no-any-return]
+        return mapped(self.weight, "query", query)
+
+    def prepare_key(self, key: Float[Tensor, "B G K D"]) -> Float[Tensor, "B G K D"]:
+        """Check the width."""
+        if key.shape[-1] != self.weight.out_features:
+            raise ShapeError(
+                f"key has width {key.shape[-1]} and the score was built for width {self.weight.out_features}."
+            )
+        return key
 
 
 class Additive(Score):
@@ -99,18 +121,18 @@ class Additive(Score):
 
     def prepare_query(self, query: Float[Tensor, "B H Q D"]) -> Float[Tensor, "B H Q E"]:
         """Compute W q."""
-        return self.query(query)  # type: ignore[no-any-return]
+        return mapped(self.query, "query", query)
 
     def prepare_key(self, key: Float[Tensor, "B G K D"]) -> Float[Tensor, "B G K E"]:
         """Compute U k."""
-        return self.key(key)  # type: ignore[no-any-return]
+        return mapped(self.key, "key", key)
 
     def pair(
         self, query: Float[Tensor, "B H Q E"], key: Float[Tensor, "B H K E"], positions: Positions
     ) -> Float[Tensor, "B H Q K"]:
         """Compute v . tanh(...)."""
         together = torch.tanh(query.unsqueeze(-2) + key.unsqueeze(-3))  # [B H Q K E]
-        return self.vector(together).squeeze(-1)  # type: ignore[no-any-return]
+        return nn.functional.linear(together, self.vector.weight.to(together.dtype)).squeeze(-1)
 
 
 class Location(Score):
@@ -123,22 +145,27 @@ class Location(Score):
 
     def prepare_query(self, query: Float[Tensor, "B H Q D"]) -> Float[Tensor, "B H Q E"]:
         """Score all positions that this score was built for."""
-        return self.weight(query)  # type: ignore[no-any-return]
+        return mapped(self.weight, "query", query)
 
     def prepare_key(self, key: Float[Tensor, "B G K D"]) -> Float[Tensor, "B G K E"]:
         """Refuse more keys than this score was built for."""
-        if key.shape[-2] > self.max_length:
-            raise ShapeError(
-                f"The location score was built for at most {self.max_length} keys and was given {key.shape[-2]}. "
-                "Shorten the source, build it with a larger max_length, or use a score that reads the keys."
-            )
+        self.check_length(key.shape[2])
         return key
 
     def pair(
-        self, query: Float[Tensor, "B H Q E"], key: Float[Tensor, "B H K E"], positions: Positions
+        self, query: Float[Tensor, "B H Q L"], key: Float[Tensor, "B H K D"], positions: Positions
     ) -> Float[Tensor, "B H Q K"]:
         """Pick the scores of the positions that there are."""
+        self.check_length(key.shape[2])  # a cache may have brought it more keys than it prepared at once
         return query.index_select(-1, positions.key)
+
+    def check_length(self, keys: int) -> None:
+        """Raise if there are more keys than this score was built for."""
+        if keys > self.max_length:
+            raise ShapeError(
+                f"The location score was built for at most {self.max_length} keys and was given {keys}. "
+                "Shorten the source, build it with a larger max_length, or use a score that reads the keys."
+            )
 
 
 class Cosine(Dot):
@@ -159,8 +186,14 @@ class Cosine(Dot):
 
     def prepare_query(self, query: Float[Tensor, "B H Q D"]) -> Float[Tensor, "B H Q E"]:
         """Bring to length 1."""
-        return nn.functional.normalize(query, dim=-1)
+        return direction(query)
 
     def prepare_key(self, key: Float[Tensor, "B G K D"]) -> Float[Tensor, "B G K E"]:
         """Bring to length 1."""
-        return nn.functional.normalize(key, dim=-1)
+        return direction(key)
+
+
+def direction(vectors: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+    """Bring vectors to length 1; those of length 0 stay, and their gradient stays finite."""
+    length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return torch.div(vectors, length.masked_fill(length == 0, 1.0))

@@ -1,0 +1,142 @@
+"""Every mechanism by name: its equation, where it comes from, and how to build it. A plain table.
+
+The tests of parity, gradients, masks and shapes run over it, and the pages of `docs/` are made of it: a new row is
+picked up by both. Letters: q query, k key, i and j their positions, D width, S number of keys, M model width.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+
+from regard.attention.attend import EVERYTHING
+from regard.attention.biases import Bias, GaussianBias, TensorBias
+from regard.attention.masks import Around, Causal, Mask, Padding, TensorMask, Window
+from regard.attention.normalizers import Normalizer, Softmax
+from regard.attention.positions import LearnedPositions, SinusoidalPositions
+from regard.attention.scores import Additive, Cosine, Dot, General, Location, ScaledDot, Score
+
+Part = TypeVar("Part", covariant=True)
+
+
+class Sizes(NamedTuple):
+    """The call that a part is built for."""
+
+    batch: int
+    heads: int
+    queries: int
+    keys: int
+    query_dim: int
+    key_dim: int
+    hidden_dim: int
+    offset: int = 0
+
+
+class Row(NamedTuple, Generic[Part]):
+    """One mechanism.
+
+    Attributes:
+        equation: What it computes.
+        source: The paper with section or equation.
+        build: Makes one. What a caller would know, such as lengths, is drawn from PyTorch's generator.
+    """
+
+    equation: str
+    source: str
+    build: Callable[[Sizes], Part]
+
+
+def lengths(sizes: Sizes) -> torch.Tensor:
+    """Draw the lengths of sentences; the first fills the row."""
+    drawn = torch.randint(1, sizes.keys + 1, (sizes.batch,))
+    drawn[:1] = sizes.keys
+    return drawn
+
+
+def centers(sizes: Sizes) -> torch.Tensor:
+    """Draw a place among the keys for every query, as local-p predicts one."""
+    return (sizes.keys - 1) * torch.rand(sizes.batch, 1, sizes.queries)
+
+
+ADDITIVE = Row[Score](
+    "v . tanh(W q + U k)",
+    "Bahdanau et al. 2015, A.1.2; concat in Luong et al. 2015, 3.1, is the same function: [W U] [q; k]",
+    lambda sizes: Additive(sizes.query_dim, sizes.key_dim, sizes.hidden_dim),
+)
+
+SCORES: Mapping[str, Row[Score]] = {
+    "dot": Row("q . k", "Luong et al. 2015, 3.1", lambda sizes: Dot()),
+    "scaled_dot": Row("q . k / sqrt(D)", "Vaswani et al. 2017, eq. 1", lambda sizes: ScaledDot()),
+    "general": Row("q W k", "Luong et al. 2015, 3.1", lambda sizes: General(sizes.query_dim, sizes.key_dim)),
+    "additive": ADDITIVE,
+    "concat": ADDITIVE,
+    "location": Row("(W q)_j", "Luong et al. 2015, eq. 8", lambda sizes: Location(sizes.query_dim, sizes.keys)),
+    "cosine": Row("strength q . k / (|q| |k|)", "Graves et al. 2014, eq. 5 and 6", lambda sizes: Cosine(strength=3.0)),
+}
+
+WINDOW = Row[Mask](
+    "i - before <= j <= i + after",
+    "Luong et al. 2015, 3.2, local-m, where before = after",
+    lambda sizes: Window(before=2, after=1),
+)
+AROUND = Row[Mask](
+    "|j - p_i| <= reach, the center p_i computed from the query",
+    "Luong et al. 2015, 3.2, local-p",
+    lambda sizes: Around(centers(sizes), reach=2, first_query=sizes.offset),
+)
+
+MASKS: Mapping[str, Row[Mask]] = {
+    "everything": Row("true", "Luong et al. 2015, 3.1, global", lambda sizes: EVERYTHING),
+    "causal": Row("j <= i", "Vaswani et al. 2017, 3.2.3", lambda sizes: Causal()),
+    "padding": Row(
+        "j < length of the sentence", "Zhang et al. 2023, 11.3.2, masked softmax", lambda sizes: Padding(lengths(sizes))
+    ),
+    "padding_at_start": Row(
+        "start of the sentence <= j",
+        "the same, for texts that end together",
+        lambda sizes: Padding(torch.full((sizes.batch,), sizes.keys), sizes.keys - lengths(sizes)),
+    ),
+    "window": WINDOW,
+    "local_m": WINDOW,
+    "around": AROUND,
+    "local_p": AROUND,
+    "tensor": Row(
+        "allowed[batch, head, i, j]",
+        "whatever a caller knows",
+        lambda sizes: TensorMask(
+            torch.rand(sizes.batch, sizes.heads, sizes.queries, sizes.keys) < 0.7, first_query=sizes.offset
+        ),
+    ),
+}
+
+BIASES: Mapping[str, Row[Bias]] = {
+    "local_p": Row(
+        "-(j - p_i)^2 / (2 deviation^2), the center p_i computed from the query",
+        "Luong et al. 2015, eq. 10, in log space",
+        lambda sizes: GaussianBias(centers(sizes), deviation=1.5, first_query=sizes.offset),
+    ),
+    "tensor": Row(
+        "added[batch, head, i, j]",
+        "whatever a caller knows",
+        lambda sizes: TensorBias(
+            torch.randn(sizes.batch, sizes.heads, sizes.queries, sizes.keys), first_query=sizes.offset
+        ),
+    ),
+}
+
+NORMALIZERS: Mapping[str, Row[Normalizer]] = {
+    "softmax": Row("exp(s_j) / sum over j' of exp(s_j')", "Bahdanau et al. 2015, eq. 6", lambda sizes: Softmax()),
+}
+
+POSITIONS: Mapping[str, Row[torch.nn.Module]] = {
+    "sinusoidal": Row(
+        "sin(i / 10000^(2c/M)) in column 2c, the cosine in column 2c + 1",
+        "Vaswani et al. 2017, 3.5",
+        lambda sizes: SinusoidalPositions(sizes.query_dim),
+    ),
+    "learned": Row(
+        "one learned vector a position",
+        "Gehring et al. 2017, 3.1",
+        lambda sizes: LearnedPositions(sizes.offset + sizes.queries, sizes.query_dim),
+    ),
+}
