@@ -18,12 +18,12 @@ from regard.attention.grid import Extent
 from regard.attention.masks import Everything, Mask
 from regard.attention.normalizers import Normalizer, Softmax
 from regard.attention.scores import ScaledDot, Score
-from regard.attention.ways import fused, reference
+from regard.attention.ways import fused, products, reference
 from regard.errors import OptionError
 
 mix = reference.mix
 
-WAYS: dict[str, ModuleType] = {"reference": reference, "fused": fused}
+WAYS: dict[str, ModuleType] = {"reference": reference, "products": products, "fused": fused}
 
 SCALED_DOT = ScaledDot()
 SOFTMAX = Softmax()
@@ -136,7 +136,14 @@ def watched(around: Observer, run: Run) -> Run:
 
 
 def chosen_way(call: AttentionCall) -> ModuleType:
-    """Choose the fastest way that can run the call; under torch.compile no size is looked at."""
+    """Choose the fastest way that can run the call; under torch.compile no size is looked at.
+
+    The bound on the map's size is from `benchmarks/ways.py`.
+    """
+    if not torch.compiler.is_compiling() and call.query.device.type == "cpu":
+        short = call.query.shape[2] * call.key.shape[2] <= 128 * 128
+        if short and not products.why_not(call):
+            return products
     return reference if fused.why_not(call) else fused
 
 

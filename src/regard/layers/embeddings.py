@@ -7,6 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from regard.errors import OptionError, ShapeError
+from regard.layers.dropout import Dropout
+
 AddPositions = Callable[[int, int], Tensor]
 
 
@@ -22,7 +25,7 @@ class Embedding(nn.Module):
         nn.init.normal_(self.weight, std=model_dim**-0.5)
         self.scale = math.sqrt(model_dim)
         self.positions = positions
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, tokens: Int[Tensor, "B N"], start: int = 0) -> Float[Tensor, "B N M"]:
         """Embed tokens that stand at the positions from `start` on."""
@@ -30,10 +33,25 @@ class Embedding(nn.Module):
 
     def at(self, tokens: Int[Tensor, "B N"], start: int, length: int) -> Float[Tensor, "B N M"]:
         """Embed tokens at `length` positions from `start` on; a length of 1 serves tokens side by side in beams."""
-        states = nn.functional.embedding(tokens, self.weight) * self.scale
+        try:
+            states = nn.functional.embedding(tokens, self.weight) * self.scale
+        except (IndexError, RuntimeError):
+            check_tokens(tokens, len(self.weight))
+            raise
         if self.positions is not None:
             states = states + self.positions(start, length).to(states.dtype)
         return self.dropout(states)  # type: ignore[no-any-return]
+
+
+def check_tokens(tokens: Tensor, vocab_size: int) -> None:
+    """Raise if tokens are not of the vocabulary."""
+    if tokens.is_floating_point() or tokens.dtype == torch.bool:
+        raise ShapeError(f"tokens must be whole numbers; they are {tokens.dtype}.")
+    if tokens.numel() and not 0 <= tokens.min() <= tokens.max() < vocab_size:
+        raise OptionError(
+            f"tokens must lie between 0 and {vocab_size - 1}, for the vocabulary holds {vocab_size}; they reach from "
+            f"{tokens.min()} to {tokens.max()}. Encode the text with the tokenizer that the model was trained with."
+        )
 
 
 class Output(nn.Module):

@@ -95,7 +95,8 @@ class RecurrentLayers(nn.Module):
             packed, final = self.layers(packed)
             states, _ = pad_packed_sequence(packed, batch_first=True, total_length=inputs.shape[1])
         rows = torch.cat(final) if isinstance(final, tuple) else final
-        return states, rows.unflatten(0, (-1, self.directions)).transpose(1, 2).flatten(2)
+        # The library computes steps first; whoever attends reads a sentence at a time, and would copy at every step.
+        return states.contiguous(), rows.unflatten(0, (-1, self.directions)).transpose(1, 2).flatten(2)
 
 
 class RecurrentCells(nn.Module):

@@ -12,6 +12,7 @@ from regard.attention.caches import GrowingCache
 from regard.attention.call import Memory
 from regard.attention.heads import CrossAttention, SelfAttention
 from regard.attention.masks import Mask
+from regard.layers.dropout import Dropout
 
 Activation = Literal["relu", "gelu", "swiglu"]
 Sublayer = Callable[[Tensor], Tensor]
@@ -25,7 +26,7 @@ class FeedForward(nn.Module):
         self.activation = activation
         self.widen = nn.Linear(model_dim, 2 * hidden_dim if activation == "swiglu" else hidden_dim)
         self.narrow = nn.Linear(hidden_dim, model_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for linear in (self.widen, self.narrow):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
@@ -48,7 +49,7 @@ class PostNorm(nn.Module):
     def __init__(self, model_dim: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(model_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, states: Float[Tensor, "*B M"], sublayer: Sublayer) -> Float[Tensor, "*B M"]:
         """Go through a sublayer and past it."""

@@ -16,7 +16,8 @@ class Encoded(NamedTuple):
     Attributes:
         states: One vector a source token, [B S M].
         mask: Which of them hold something.
-        final: What a decoder may start from, [L B M]; None where the model has no such thing.
+        final: What a decoder may start from, [L B M], an LSTM's cells below its hidden states ([2L B M]); None where
+            the model has no such thing.
     """
 
     states: Float[Tensor, "B S M"]
@@ -41,9 +42,17 @@ class Seq2Seq(nn.Module, ABC):
 
     Attributes:
         output: The layer from decoder states to scores over the target vocabulary.
+        max_source: The longest source in tokens, end of sentence included, that it can read; None has no limit.
+        max_target: The longest target in tokens, begin of sentence included, likewise.
     """
 
     output: Output
+    max_source: int | None = None
+    max_target: int | None = None
+
+    @abstractmethod
+    def alignment_sites(self) -> list[str]:
+        """Name the modules whose attention goes from target positions to source positions, first layer first."""
 
     @abstractmethod
     def encode(self, source: Int[Tensor, "B S"], source_lengths: Int[Tensor, "B"]) -> Encoded:

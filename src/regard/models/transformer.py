@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from regard.attention.attend import EVERYTHING, Attention
 from regard.attention.caches import GrowingCache
-from regard.attention.call import Memory
+from regard.attention.call import Memory, hide_states
 from regard.attention.heads import CrossAttention, SelfAttention
 from regard.attention.masks import Causal, Mask, Padding, TensorMask
 from regard.attention.positions import LearnedPositions, SinusoidalPositions
-from regard.errors import OptionError
+from regard.errors import OptionError, ShapeError
 from regard.layers.embeddings import Embedding, Output
 from regard.layers.transformer import Activation, DecoderLayer, EncoderLayer, FeedForward, PostNorm, PreNorm
 from regard.models.roles import Encoded, Seq2Seq, State
@@ -56,11 +56,14 @@ class TransformerState(State):
         self.memories = memories
         self.caches = [GrowingCache() for _ in memories]
         self.ancestry: Bool[Tensor, "B W N"] | None = None
+        self.beams: int | None = None
         self.steps = 0
 
     def advance(self, tokens: Int[Tensor, "B W"]) -> Mask:
         """Count a step, and return which cached keys each beam may look at."""
         batch, beams = tokens.shape
+        assert self.beams in (None, beams), f"started with {self.beams} beams, now there are {beams}"
+        self.beams = beams
         self.steps += 1
         if beams == 1:
             return EVERYTHING
@@ -103,11 +106,22 @@ class Transformer(Seq2Seq):
         self.decoder_norm = nn.LayerNorm(config.model_dim) if pre else nn.Identity()
         tied = None if config.share == "none" else self.target_embedding
         self.output = Output(target_vocab, config.model_dim, tied=tied)
+        if config.positions == "learned":
+            self.max_source = self.max_target = config.max_length
+
+    def alignment_sites(self) -> list[str]:
+        """Name the attention to the source of every layer of the decoder."""
+        return [f"decoder.{number}.cross_attention" for number in range(len(self.decoder))]
 
     def encode(self, source: Int[Tensor, "B S"], source_lengths: Int[Tensor, "B"]) -> Encoded:
         """Read the source."""
         mask = Padding(source_lengths)
-        states = self.source_embedding(source)
+        if mask.host_lengths and max(mask.host_lengths) > source.shape[1]:
+            raise ShapeError(
+                f"source_lengths goes up to {max(mask.host_lengths)} and source has {source.shape[1]} tokens a "
+                "sentence; count those before the padding."
+            )
+        states = hide_states(self.source_embedding(source), mask)
         for layer in self.encoder:
             states = layer(states, mask)
         return Encoded(self.encoder_norm(states), mask)

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regard.attention.call import AttentionCall
+from regard.errors import ShapeError
 
 
 def why_not(call: AttentionCall) -> str | None:
@@ -32,6 +33,11 @@ def weights(call: AttentionCall) -> Float[Tensor, "B H Q K"]:
 
 def mix(weights: Float[Tensor, "B H Q K"], value: Float[Tensor, "B G K D"]) -> Float[Tensor, "B H Q D"]:
     """Return the values mixed by the weights."""
+    if value.shape[1] == 0 or weights.shape[1] % value.shape[1] or weights.shape[3] != value.shape[2]:
+        raise ShapeError(
+            f"weights has {weights.shape[1]} heads and {weights.shape[3]} keys and value has {value.shape[1]} and "
+            f"{value.shape[2]}; the heads of value must divide those of weights, and the keys agree."
+        )
     groups = weights.shape[1] // value.shape[1]
     return weights @ (value.repeat_interleave(groups, dim=1) if groups > 1 else value)
 

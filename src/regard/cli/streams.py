@@ -1,0 +1,79 @@
+"""What commands read and write: results on standard output or in a file, everything else on standard error."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from regard.errors import OptionError, WorkError
+
+
+def say(text: str) -> None:
+    """Tell the user something that is no result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def complain(text: str) -> None:
+    """Tell the user what went wrong."""
+    say(f"regard: {text}")
+
+
+@contextmanager
+def opened_input(path: Path | None) -> Iterator[tuple[BinaryIO, str]]:
+    """Open a file, or standard input where none is named, and give it a name for messages."""
+    if path is None or str(path) == "-":
+        yield sys.stdin.buffer, "standard input"
+        return
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise OptionError(f"{path} cannot be read: {error.strerror}.") from error
+    with stream:
+        yield stream, str(path)
+
+
+class Output:
+    """Lines of results, on standard output or in a file that appears whole when all lines are there."""
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self.stream, self.name = stream, name
+
+    def line(self, text: str) -> None:
+        """Write a line."""
+        try:
+            self.stream.write(text.replace("\n", " ").encode("utf-8", "surrogatepass") + b"\n")
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise WorkError(f"{self.name} cannot be written: {error.strerror}.") from error
+
+    def flush(self) -> None:
+        """Let what was written arrive."""
+        self.stream.flush()
+
+
+@contextmanager
+def opened_output(path: Path | None) -> Iterator[Output]:
+    """Open a file for results, or standard output where none is named.
+
+    The file is written beside its place and moved there at the end: a command that fails leaves what was there.
+    """
+    if path is None or str(path) == "-":
+        yield Output(sys.stdout.buffer, "standard output")
+        sys.stdout.buffer.flush()
+        return
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        stream = beside.open("wb")
+    except OSError as error:
+        raise OptionError(f"{path} cannot be written: {error.strerror}.") from error
+    try:
+        with stream:
+            yield Output(stream, str(path))
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

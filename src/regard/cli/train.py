@@ -1,0 +1,212 @@
+"""`regard train`: a translator from parallel sentences."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from regard.cli.inputs import PairFiles, chosen_device, use_threads
+from regard.cli.streams import complain, say
+from regard.errors import OptionError
+
+if TYPE_CHECKING:
+    from regard.tasks.fit import TrainingData
+    from regard.tasks.recipe import Recipe
+    from regard.tasks.translator import Translator
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to train on, how, and where to write it."""
+
+    out: Annotated[Path, Parameter(help="Folder of the run; made if it is not there.")]
+    pairs: PairFiles = field(default_factory=PairFiles)
+    valid_src: Annotated[
+        Path | None,
+        Parameter(help="Source sentences to choose by; without them 1,000 pairs or 5 % of all are held out."),
+    ] = None
+    valid_tgt: Annotated[Path | None, Parameter(help="Their translations.")] = None
+    valid_gold: Annotated[
+        Path | None,
+        Parameter(help="Alignments by hand of the validation pairs (Pharaoh i-j): they choose layer and head."),
+    ] = None
+    preset: Annotated[str | None, Parameter(help="A recipe that comes with regard. [default: transformer-tiny]")] = None
+    config: Annotated[Path | None, Parameter(help="A recipe of your own (TOML), laid over the preset.")] = None
+    set: Annotated[
+        tuple[str, ...],
+        Parameter(help="A value of the recipe, such as model.num_layers=4; --model.num_layers=4 says the same."),
+    ] = ()
+    from_: Annotated[
+        Path | None, Parameter(name="--from", help="A finished run to go on from, with its model and tokenizer.")
+    ] = None
+    resume: Annotated[bool, Parameter(negative="", help="Go on from the last checkpoint of --out.")] = False
+    max_updates: Annotated[int | None, Parameter(help="End after so many updates.")] = None
+    max_minutes: Annotated[float | None, Parameter(help="End after so many minutes.")] = None
+    seed: Annotated[int | None, Parameter(help="Of everything random.")] = None
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"] | None, Parameter(help="auto: bfloat16 where it is fast.")
+    ] = None
+    device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, ...")] = "auto"
+    threads: Annotated[int | None, Parameter(help="Threads on the CPU.")] = None
+    tensorboard: Annotated[Path | None, Parameter(help="Write TensorBoard events to this folder as well.")] = None
+
+    def __post_init__(self) -> None:
+        if (self.valid_src is None) != (self.valid_tgt is None):
+            missing = "--valid-src" if self.valid_src is None else "--valid-tgt"
+            raise OptionError(f"{missing} is missing: validation needs both sides.")
+        if self.valid_gold is not None and self.valid_src is None:
+            raise OptionError("--valid-gold needs --valid-src and --valid-tgt: the pairs that it aligns.")
+
+
+def run(*, options: Options) -> int:
+    """Train a translator on parallel sentences."""
+    from regard.tasks.fit import fit
+    from regard.training.progress import display
+
+    use_threads(options.threads)
+    files, recipe = remembered(options) if options.resume else (named_files(options), chosen_recipe(options))
+    origin = None if options.from_ is None else loaded(options.from_)
+    if origin is not None and not options.resume:
+        recipe = like_origin(recipe, options.from_)
+    data = read_data(files, recipe.seed)
+    if not options.resume:
+        remember(options.out, files, recipe)
+    with display(sys.stderr, recipe.training) as show:
+        observers = [show, *tensorboard_observers(options.tensorboard)]
+        outcome, translator = fit(
+            recipe,
+            data,
+            options.out,
+            device=chosen_device(options.device),
+            resume=options.resume,
+            origin=origin,
+            observers=observers,
+            say=say,
+        )
+    if translator is None:
+        complain(f"stopped at step {outcome.step}. Go on with: regard train --resume --out {options.out}")
+        return 128 + (outcome.signal or 2)
+    say(f"The translator is in {options.out}. Try: echo TEXT | regard translate {options.out}")
+    return 0
+
+
+def chosen_recipe(options: Options) -> "Recipe":
+    """Lay preset, file and options over each other."""
+    from regard.tasks.recipe import build_recipe, merged, overrides, preset, read_toml
+
+    values: dict[str, Any] = {}
+    if options.config is None or options.preset is not None:
+        values = preset(options.preset or "transformer-tiny")
+    if options.config is not None:
+        values = merged(values, read_toml(options.config))
+    values = merged(values, overrides(options.set))
+    return build_recipe(merged(values, direct_values(options)))
+
+
+def direct_values(options: Options) -> dict[str, Any]:
+    """Return the values of the recipe that have options of their own."""
+    values: dict[str, Any] = {"training": {}}
+    for name in ("seed", "precision"):
+        if getattr(options, name) is not None:
+            values[name] = getattr(options, name)
+    for name in ("max_updates", "max_minutes"):
+        if getattr(options, name) is not None:
+            values["training"][name] = getattr(options, name)
+    return values
+
+
+def like_origin(recipe: "Recipe", origin: Path | None) -> "Recipe":
+    """Take model and tokenizer of the run to go on from."""
+    import dataclasses
+
+    from regard.tasks.recipe import build_recipe, read_toml
+
+    assert origin is not None
+    stored = {key: value for key, value in read_toml(origin / "train.toml").items() if key in ("model", "tokenizer")}
+    old = build_recipe(stored)
+    return dataclasses.replace(recipe, model=old.model, tokenizer=old.tokenizer)
+
+
+def loaded(path: Path) -> "Translator":
+    """Load a run."""
+    from regard.tasks.load import load
+
+    return load(path)
+
+
+def named_files(options: Options) -> dict[str, str]:
+    """Return the files that are named, by the option that names them, as full paths."""
+    pairs = options.pairs
+    if not pairs.given():
+        raise OptionError("There is nothing to train on: give --src F --tgt F, or --data F.")
+    files = {
+        "src": pairs.src,
+        "tgt": pairs.tgt,
+        "data": pairs.data,
+        "valid_src": options.valid_src,
+        "valid_tgt": options.valid_tgt,
+        "valid_gold": options.valid_gold,
+    }
+    named = {name: str(path.absolute()) for name, path in files.items() if path is not None}
+    return named | ({"columns": pairs.columns} if pairs.columns is not None else {})
+
+
+def read_data(files: dict[str, str], seed: int) -> "TrainingData":
+    """Read the pairs to learn from and those to choose by."""
+    from regard.data.text import hold_out, read_pairs
+    from regard.inspection.alignments import read_pharaoh
+    from regard.tasks.fit import TrainingData
+
+    paths = {name: Path(value) for name, value in files.items() if name != "columns"}
+    pairs = PairFiles(
+        src=paths.get("src"), tgt=paths.get("tgt"), data=paths.get("data"), columns=files.get("columns")
+    ).read()
+    if "valid_src" not in paths:
+        train, valid = hold_out(pairs, seed=seed)
+        say(f"{len(valid):,} of {len(pairs):,} pairs are held out to choose by.")
+        return TrainingData(train, valid)
+    valid = read_pairs(paths["valid_src"], paths["valid_tgt"])
+    gold = read_pharaoh(paths["valid_gold"]) if "valid_gold" in paths else None
+    if gold is not None and len(gold) != len(valid):
+        raise OptionError(f"{paths['valid_gold']} aligns {len(gold)} pairs and there are {len(valid)} to validate on.")
+    return TrainingData(pairs, valid, gold)
+
+
+def remember(out: Path, files: dict[str, str], recipe: "Recipe") -> None:
+    """Write train.toml: the files and the whole recipe."""
+    import tomli_w
+
+    from regard.files import make_folder, write_whole
+    from regard.tasks.recipe import as_values
+
+    if (out / "checkpoints").exists() or (out / "manifest.json").exists():
+        raise OptionError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
+    make_folder(out)
+    write_whole(out / "train.toml", tomli_w.dumps({"files": files, **as_values(recipe)}))
+
+
+def remembered(options: Options) -> tuple[dict[str, str], "Recipe"]:
+    """Read train.toml back; only the ends of training may be others now."""
+    from regard.tasks.recipe import build_recipe, merged, overrides, read_toml
+
+    path = options.out / "train.toml"
+    if not path.exists():
+        raise OptionError(f"There is nothing to resume: {path} is missing. Start anew without --resume.")
+    if options.preset is not None or options.config is not None or options.seed is not None:
+        raise OptionError(f"--resume goes on with the recipe in {path}: leave out --preset, --config and --seed.")
+    values = read_toml(path)
+    files = values.pop("files", {})
+    values = merged(merged(values, overrides(options.set)), direct_values(options))
+    return {**files, **(named_files(options) if options.pairs.given() else {})}, build_recipe(values)
+
+
+def tensorboard_observers(folder: Path | None) -> list[Any]:
+    """Return the observer that writes TensorBoard events, if wanted."""
+    if folder is None:
+        return []
+    from regard.training.tensorboard import TensorBoard
+
+    return [TensorBoard(folder)]

@@ -1,0 +1,146 @@
+"""How good a translator is: loss, BLEU, chrF and alignment error rate, over all and by source length."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+from regard.data.text import split_words
+from regard.errors import DataError, OptionError
+from regard.generation.search import SearchOptions
+from regard.inspection.alignments import Gold, alignment_error_rate
+from regard.tasks.translator import Translator
+
+BUCKETS = ((1, 4), (5, 8), (9, 12), (13, 16), (17, None))
+"""Lengths of the source in words that are scored apart."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The scores of the sentences whose source has `first` to `last` words."""
+
+    first: int
+    last: int | None
+    sentences: int
+    bleu: float
+    chrf: float
+
+    @property
+    def name(self) -> str:
+        """Say which lengths."""
+        return f"{self.first}+" if self.last is None else f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured on a test set.
+
+    Attributes:
+        sentences: How many there were.
+        loss: Mean negative log-likelihood of a reference token, in nats, without label smoothing.
+        perplexity: Its exponential.
+        bleu: Corpus BLEU, 0 to 100.
+        chrf: Corpus chrF, 0 to 100.
+        exact: Share of the translations that equal the reference.
+        signatures: How BLEU and chrF were computed, as sacrebleu tells it.
+        alignment_error_rate: Of the alignment of the references, where gold links were given.
+        buckets: Scores by length of the source.
+        translations: What was scored.
+    """
+
+    sentences: int
+    loss: float
+    perplexity: float
+    bleu: float
+    chrf: float
+    exact: float
+    signatures: dict[str, str]
+    alignment_error_rate: float | None
+    buckets: list[Bucket]
+    translations: list[str] = field(repr=False)
+
+
+def evaluate(
+    translator: Translator,
+    sources: Sequence[str],
+    references: Sequence[str],
+    *,
+    gold: Sequence[Gold] | None = None,
+    options: SearchOptions | None = None,
+    tokenize: str = "13a",
+    lowercase: bool = False,
+    batch_size: int = 64,
+) -> Evaluation:
+    """Translate a test set and measure.
+
+    Args:
+        translator: What to measure.
+        sources: Texts to translate.
+        references: Their translations by people.
+        gold: Links by people between words of source and reference.
+        options: How to search; by default as the run says.
+        tokenize: How sacrebleu splits words: "none" for text that is tokenized already.
+        lowercase: Whether BLEU and chrF ignore case.
+        batch_size: How many sentences at once; it changes the speed, not the result.
+    """
+    if not sources:
+        raise DataError("There is nothing to evaluate: the test set is empty.")
+    found = translator.translate(sources, options=options, batch_size=batch_size)
+    texts = [several[0].text for several in found]
+    scores = translator.token_scores(sources, references, batch_size=batch_size)
+    tokens = sum(len(score) for score in scores)
+    loss = -sum(float(score.sum()) for score in scores) / tokens
+    bleu, chrf = metrics(tokenize, lowercase)
+    rate = None
+    if gold is not None:
+        links = translator.align(sources, references, batch_size=batch_size)
+        rate = alignment_error_rate(links, gold).error_rate
+    return Evaluation(
+        sentences=len(sources),
+        loss=loss,
+        perplexity=math.exp(loss) if loss < 700 else math.inf,
+        bleu=bleu.corpus_score(texts, [list(references)]).score,
+        chrf=chrf.corpus_score(texts, [list(references)]).score,
+        exact=sum(text == reference for text, reference in zip(texts, references, strict=True)) / len(texts),
+        signatures={"bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())},
+        alignment_error_rate=rate,
+        buckets=by_length(sources, texts, references, tokenize, lowercase),
+        translations=texts,
+    )
+
+
+def metrics(tokenize: str, lowercase: bool) -> tuple[Any, Any]:
+    """Return sacrebleu's BLEU and chrF."""
+    names = BLEU.TOKENIZERS
+    if tokenize not in names:
+        raise OptionError(f"tokenize {tokenize!r} is unknown to sacrebleu; there are {', '.join(names)}.")
+    # force: the warning about text that looks tokenized already is for people who forgot; here it was chosen.
+    bleu = BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
+    return bleu, CHRF(lowercase=lowercase)
+
+
+def by_length(
+    sources: Sequence[str], texts: Sequence[str], references: Sequence[str], tokenize: str, lowercase: bool
+) -> list[Bucket]:
+    """Score sentences apart by the length of their source; a length that no sentence has is left out."""
+    buckets = []
+    for first, last in BUCKETS:
+        inside = [
+            number for number, source in enumerate(sources) if first <= len(split_words(source)) <= (last or math.inf)
+        ]
+        if inside:
+            bleu, chrf = metrics(tokenize, lowercase)
+            made, wanted = [texts[n] for n in inside], [references[n] for n in inside]
+            buckets.append(
+                Bucket(
+                    first,
+                    last,
+                    len(inside),
+                    bleu.corpus_score(made, [wanted]).score,
+                    chrf.corpus_score(made, [wanted]).score,
+                )
+            )
+    return buckets

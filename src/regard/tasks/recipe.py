@@ -1,0 +1,266 @@
+"""A recipe: everything that a training of a translator is decided by, as one tree of values.
+
+It is read from a preset, a TOML file and options like `--model.num_layers=4`, in this order, the later over the
+earlier; all its faults are told at once. What was used stands in the run's train.toml.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from regard.data.tokenizers import TokenizerConfig
+from regard.errors import ConfigError, OptionError
+from regard.models.recurrent import RecurrentConfig
+from regard.models.transformer import TransformerConfig
+from regard.training.config import TrainingConfig
+from regard.training.schedules import ScheduleConfig
+
+ModelConfig = Annotated[TransformerConfig | RecurrentConfig, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What of the data is used, and how it is put into batches.
+
+    Attributes:
+        max_length: Pairs with more tokens than this on a side are left out of training, and told.
+        batch_tokens: Target tokens in a batch, padding counted; the source side has the same limit.
+        workers: Processes that put batches together; 0 does it in the training process.
+    """
+
+    max_length: int = 256
+    batch_tokens: int = 4096
+    workers: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Adam (Kingma & Ba 2015) with decoupled weight decay.
+
+    Attributes:
+        clip_norm: Gradients with a greater global norm are scaled down to it; 0 leaves them.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.98
+    epsilon: float = 1e-9
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    """How the finished translator searches unless it is told otherwise.
+
+    Attributes:
+        beams: Hypotheses side by side; 1 is greedy search.
+        length_penalty: The power of the length that log-probabilities are divided by.
+    """
+
+    beams: int = 5
+    length_penalty: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train a translator.
+
+    Attributes:
+        label_smoothing: Share of the probability that is spread over the whole vocabulary (Szegedy et al. 2016).
+        average: How many checkpoints, the best and those before it, the finished model is the mean of.
+        seed: Of everything random: split, initialization, dropout, order.
+        precision: "auto" is bfloat16 where the machine computes it fast.
+    """
+
+    model: ModelConfig = field(default_factory=TransformerConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(max_updates=8000))
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    label_smoothing: float = 0.1
+    average: int = 5
+    seed: int = 1
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+ADAPTER = TypeAdapter(Recipe)
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that come with the package."""
+    folder = resources.files("regard") / "presets"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def preset(name: str) -> dict[str, Any]:
+    """Return the values of a preset."""
+    names = preset_names()
+    if name not in names:
+        raise OptionError(f"preset {name!r} is unknown{suggestion(name, names)}; there are {', '.join(names)}.")
+    return tomllib.loads((resources.files("regard") / "presets" / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; a fault names the file, line and column."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is no TOML: {error}.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def overrides(options: Iterable[str]) -> dict[str, Any]:
+    """Turn `a.b=c` into nested values; c is TOML where it reads as TOML, else text."""
+    values: dict[str, Any] = {}
+    for option in options:
+        path, equals, text = option.partition("=")
+        if not equals:
+            raise OptionError(f"--{option} has no value; write --{path}=VALUE.")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        keys = path.replace("-", "_").split(".")
+        values = merged(values, nested(keys, value))
+    return values
+
+
+def nested(keys: list[str], value: Any) -> dict[str, Any]:
+    """Return {a: {b: value}} for the keys [a, b]."""
+    return {keys[0]: nested(keys[1:], value) if len(keys) > 1 else value}
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay nested values over others. A model of another kind replaces the whole model."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            other_kind = "kind" in value and "kind" in old and value["kind"] != old["kind"] and key == "model"
+            result[key] = dict(value) if other_kind else merged(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def build_recipe(values: Mapping[str, Any]) -> Recipe:
+    """Check nested values and make a recipe of them.
+
+    Raises:
+        ConfigError: All unknown names, wrong types and contradictions, at once.
+    """
+    values = dict(values)
+    if isinstance(values.get("model"), Mapping):
+        values["model"] = {"kind": "transformer", **values["model"]}
+    faults = unknown_names(values, Recipe)
+    try:
+        recipe = ADAPTER.validate_python(without_unknown(values, Recipe))
+    except ValidationError as error:
+        raise ConfigError(faults + [told(detail) for detail in error.errors()]) from None
+    except ConfigError as error:
+        raise ConfigError(faults + error.faults) from None
+    faults += contradictions(recipe)
+    if faults:
+        raise ConfigError(faults)
+    return recipe
+
+
+def as_values(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as nested values; what is None is left out, for TOML has no None."""
+    return without_none(dataclasses.asdict(recipe))
+
+
+def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out, at every depth, what is None."""
+    kept = {key: value for key, value in values.items() if value is not None}
+    return {key: without_none(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
+
+
+def told(detail: Any) -> str:
+    """Tell one of pydantic's faults in our words."""
+    place = ".".join(str(part) for part in detail["loc"] if part not in ("transformer", "recurrent"))
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    given = detail["input"]
+    shown = "" if isinstance(given, Mapping) or detail["type"] == "value_error" else f"; it is {given!r}"
+    return f"{place}: {message[0].lower()}{message[1:]}{shown}."
+
+
+def contradictions(recipe: Recipe) -> list[str]:
+    """Name what no single value is to blame for."""
+    faults = []
+    for name in ("label_smoothing",):
+        value = getattr(recipe, name)
+        if not 0 <= value < 1:
+            faults.append(f"{name} must lie between 0 and below 1; it is {value}.")
+    for place, value in (
+        ("average", recipe.average),
+        ("data.max_length", recipe.data.max_length),
+        ("data.batch_tokens", recipe.data.batch_tokens),
+        ("decoding.beams", recipe.decoding.beams),
+    ):
+        if value < 1:
+            faults.append(f"{place} must be at least 1; it is {value}.")
+    if recipe.model.share == "all" and not recipe.tokenizer.shared:
+        faults.append(
+            "model.share is 'all', which needs one vocabulary for both sides, and tokenizer.shared is false. "
+            "Set tokenizer.shared to true, or model.share to 'target' or 'none'."
+        )
+    if recipe.average > recipe.training.keep:
+        faults.append(
+            f"average ({recipe.average}) checkpoints cannot be averaged where only training.keep "
+            f"({recipe.training.keep}) are kept. Raise training.keep."
+        )
+    return faults
+
+
+def unknown_names(values: Mapping[str, Any], kind: Any, place: str = "") -> list[str]:
+    """Name what a dataclass does not know, at every depth, with the nearest name that it knows."""
+    known = members(kind, values)
+    faults = []
+    for name, value in values.items():
+        if name not in known:
+            faults.append(f"{place}{name} is unknown{suggestion(name, known)}.")
+        elif isinstance(value, Mapping):
+            faults += unknown_names(value, known[name], f"{place}{name}.")
+    return faults
+
+
+def without_unknown(values: Mapping[str, Any], kind: Any) -> dict[str, Any]:
+    """Leave out what a dataclass does not know, so that the rest can be checked."""
+    known = members(kind, values)
+    return {
+        name: without_unknown(value, known[name]) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if name in known
+    }
+
+
+def members(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return names and types of a dataclass's fields; of several dataclasses, the one that `kind` names."""
+    if typing.get_origin(kind) is Annotated:
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        options = typing.get_args(kind)
+        wanted = [option for option in options if getattr(option, "kind", None) == values.get("kind")]
+        kind = (wanted or options)[0]
+    if not dataclasses.is_dataclass(kind):
+        return {}
+    return typing.get_type_hints(kind, include_extras=True)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Name what was probably meant."""
+    alike = difflib.get_close_matches(name, list(known), n=1)
+    return f": did you mean {alike[0]}?" if alike else ""

@@ -1,0 +1,148 @@
+"""A run on disk: a folder that carries all that its translator needs, and nothing that is executed.
+
+config.json        what the model is, and which of its weights are its alignment
+model.safetensors  its weights, in float32
+tokenizer.json     the tokenizer of both sides, or of the source beside tokenizer.target.json
+manifest.json      size and SHA-256 of these files; they are checked before anything is read from them
+train.toml         the recipe and the files that it was trained on
+metrics.jsonl      what training measured
+checkpoints/       where training can go on
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+
+from regard.data.tokenizers import TokenizerPair
+from regard.errors import DamagedError, InputError, OptionError
+from regard.files import digest, encode_json, encode_tensors, read_json, read_tensors, write_whole
+from regard.generation.search import SearchOptions
+from regard.inspection.alignment_site import AlignmentSite
+from regard.models.catalogue import build_model
+from regard.models.roles import Seq2Seq
+from regard.tasks.recipe import ModelConfig
+from regard.tasks.translator import Translator
+
+FORMAT = 1
+MODEL_CONFIG: TypeAdapter[Any] = TypeAdapter(ModelConfig)
+
+
+def save_run(folder: Path, translator: Translator, model_config: Any, extra: Mapping[str, Any]) -> None:
+    """Write what a translator consists of, each file whole or not at all, the manifest last.
+
+    Args:
+        folder: The run; made if it is not there.
+        translator: What to write.
+        model_config: What its model was built from.
+        extra: What else config.json should say, such as scores; told by `regard info`.
+    """
+    tokenizers = translator.tokenizers
+    config = {
+        "format": FORMAT,
+        "model_type": "regard",
+        "model": dataclasses.asdict(model_config),
+        "source_vocab": tokenizers.source.vocab_size,
+        "target_vocab": tokenizers.target.vocab_size,
+        "max_length": translator.max_length,
+        "alignment": None if translator.site is None else dataclasses.asdict(translator.site),
+        "decoding": dataclasses.asdict(translator.options),
+        **extra,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizers.save(folder)
+    write_whole(folder / "model.safetensors", encode_tensors(own_weights(translator.model), {"format": "pt"}))
+    write_whole(folder / "config.json", encode_json(config))
+    names = ["config.json", "model.safetensors", "tokenizer.json"]
+    names += ["tokenizer.target.json"] if (folder / "tokenizer.target.json").exists() else []
+    entries = {name: {"size": (folder / name).stat().st_size, "sha256": digest(folder / name)} for name in names}
+    write_whole(folder / "manifest.json", encode_json({"format": FORMAT, "files": entries}))
+
+
+def own_weights(model: Seq2Seq) -> dict[str, Tensor]:
+    """Return every parameter once, in float32, under the first of its names."""
+    return {name: parameter.detach().float() for name, parameter in model.named_parameters()}
+
+
+def load_run(folder: Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Translator:
+    """Load a translator from its run.
+
+    Raises:
+        OptionError: There is no finished run at this place.
+        DamagedError: A file is not what was written, and which.
+    """
+    config = checked_config(folder)
+    tokenizers = TokenizerPair.load(folder)
+    try:
+        model_config = MODEL_CONFIG.validate_python(config["model"])
+        site = AlignmentSite(**config["alignment"]) if config["alignment"] else None
+        options = SearchOptions(**config["decoding"])
+        vocabularies = (int(config["source_vocab"]), int(config["target_vocab"]))
+        max_length = int(config["max_length"])
+    except (KeyError, TypeError, ValueError, ValidationError, InputError) as error:
+        raise DamagedError(f"{folder / 'config.json'} does not describe a translator: {error}") from error
+    if vocabularies != (tokenizers.source.vocab_size, tokenizers.target.vocab_size):
+        raise DamagedError(
+            f"The tokenizers in {folder} are not those of its model: {vocabularies} tokens are expected."
+        )
+    model = build_model(model_config, source_vocab=vocabularies[0], target_vocab=vocabularies[1])
+    put_weights(model, read_tensors(folder / "model.safetensors"), folder / "model.safetensors")
+    model.to(device=device, dtype=dtype)
+    return Translator(model, tokenizers, max_length=max_length, site=site, options=options)
+
+
+def checked_config(folder: Path) -> dict[str, Any]:
+    """Check every file against the manifest and return config.json."""
+    if not (folder / "manifest.json").is_file():
+        hint = "its training has not finished: continue it with --resume" if (folder / "train.toml").exists() else ""
+        raise OptionError(
+            f"{folder} holds no finished run{': ' + hint if hint else ''}. "
+            "A run is a folder that `regard train --out` wrote, with config.json and manifest.json in it."
+        )
+    manifest = read_json(folder / "manifest.json", max_bytes=1 << 20)
+    if manifest.get("format") != FORMAT:
+        raise DamagedError(
+            f"{folder / 'manifest.json'} has format {manifest.get('format')!r}; this regard reads {FORMAT}."
+        )
+    files = manifest.get("files")
+    wanted = {"config.json", "model.safetensors", "tokenizer.json"}
+    allowed = wanted | {"tokenizer.target.json"}
+    if not isinstance(files, dict) or not wanted <= files.keys() <= allowed:
+        raise DamagedError(f"{folder / 'manifest.json'} does not list the files of a run.")
+    for name, entry in files.items():
+        check_file(folder / name, entry)
+    if (folder / "tokenizer.target.json").exists() and "tokenizer.target.json" not in files:
+        raise DamagedError(f"{folder / 'tokenizer.target.json'} does not belong to this run: the manifest lacks it.")
+    return read_json(folder / "config.json", max_bytes=1 << 20)
+
+
+def check_file(path: Path, entry: Any) -> None:
+    """Raise if a file is not what the manifest says."""
+    if not path.is_file():
+        raise DamagedError(f"{path} is missing. Copy the whole folder of the run, or take its last checkpoint anew.")
+    if not isinstance(entry, dict) or (path.stat().st_size, digest(path)) != (entry.get("size"), entry.get("sha256")):
+        raise DamagedError(
+            f"{path} is not the file that was written: its SHA-256 differs from the one in manifest.json. "
+            "Copy the run again, or finish its training again with --resume."
+        )
+
+
+def put_weights(model: Seq2Seq, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put every weight into its place; missing, unknown and misshapen ones are named, all at once."""
+    parameters = dict(model.named_parameters())
+    faults = [f"{name} is missing" for name in parameters if name not in tensors]
+    faults += [f"{name} is unknown" for name in tensors if name not in parameters]
+    faults += [
+        f"{name} has shape {list(tensors[name].shape)}, the model has {list(parameter.shape)}"
+        for name, parameter in parameters.items()
+        if name in tensors and tensors[name].shape != parameter.shape
+    ]
+    if faults:
+        raise DamagedError(f"{path} does not fit the model that config.json describes: {'; '.join(faults)}.")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])

@@ -1,0 +1,359 @@
+"""The translator: raw text in, text out, and for each word of the output the words of the input that it used."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from regard.data.text import split_words
+from regard.data.tokenizers import Encoding, TokenizerPair
+from regard.errors import DataError, OptionError
+from regard.generation.forced import forced_log_probabilities
+from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, search
+from regard.inspection.alignment_site import AlignmentSite, SiteName
+from regard.inspection.alignment_site import Step as WordStep
+from regard.inspection.alignments import Links
+from regard.inspection.lens import Lens
+from regard.inspection.words import join_links, merge_words
+from regard.models.roles import Seq2Seq
+from regard.tasks.parts import split_long
+
+PAD_LABEL = -100
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One translation of one text.
+
+    Attributes:
+        text: The translation; empty for an empty text.
+        log_probability: Natural logarithm of its probability: what `score` gives for it. A text that was translated
+            in parts has the sum of theirs.
+        score: What hypotheses were compared by: log_probability / tokens^length_penalty.
+        parts: In how many parts the text was translated; 1 unless it was longer than the model reads.
+    """
+
+    text: str
+    log_probability: float
+    score: float
+    parts: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class PairAttention:
+    """What a target looked at in its source.
+
+    Attributes:
+        source_words: Words of the source.
+        target_words: Words of the target.
+        source_tokens: Subwords of the source and its end.
+        target_tokens: Subwords of the target and its end.
+        source_word_of: For each source token the number of its word; -1 for the end.
+        target_word_of: For each target token likewise.
+        tokens: Weights between subwords, [L H T S]: row t is the step that emits target token t.
+    """
+
+    source_words: list[str]
+    target_words: list[str]
+    source_tokens: list[str]
+    target_tokens: list[str]
+    source_word_of: list[int]
+    target_word_of: list[int]
+    tokens: Float[Tensor, "L H t s"]
+
+    def words(self, step: WordStep = "emitting") -> Float[Tensor, "L H T S"]:
+        """Return the weights between words, rows summing to one; a word's row is read off the step that is named."""
+        emitting = self.target_word_of
+        return merge_words(
+            self.tokens,
+            emitting if step == "emitting" else [-1, *emitting[:-1]],
+            self.source_word_of,
+            num_query_words=len(self.target_words),
+            num_key_words=len(self.source_words),
+        )
+
+
+class Translator:
+    """A model with its tokenizers and what is known of its attention.
+
+    Args:
+        model: The model, put into evaluation mode.
+        tokenizers: Of both sides.
+        max_length: Sources with more tokens are translated in parts.
+        site: The weights that are its alignment; None for a model without attention to the source.
+        options: How it searches unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        model: Seq2Seq,
+        tokenizers: TokenizerPair,
+        *,
+        max_length: int = 256,
+        site: AlignmentSite | None = None,
+        options: SearchOptions | None = None,
+    ) -> None:
+        self.model = model.eval()
+        self.tokenizers = tokenizers
+        self.max_length = min(max_length, (model.max_source or max_length + 1) - 1)
+        self.site = site
+        self.options = options or SearchOptions()
+        target = tokenizers.target
+        self.vocabulary = Vocabulary(target.bos_id, target.eos_id, (target.pad_id, target.bos_id))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.output.weight.device
+
+    def translate(
+        self,
+        texts: Sequence[str],
+        *,
+        options: SearchOptions | None = None,
+        max_length: int | None = None,
+        batch_size: int = 32,
+    ) -> list[list[Translation]]:
+        """Translate texts; each gets its best translations, best first.
+
+        Args:
+            texts: One sentence or so each. An empty or blank text gives an empty translation.
+            options: How to search; by default as the run says.
+            max_length: The most tokens of a translation; by default 20 and twice the tokens of the source.
+            batch_size: How many texts to translate at once; it changes the speed, not the result.
+        """
+        if batch_size < 1:
+            raise OptionError(f"batch_size must be at least 1; it is {batch_size}.")
+        options = options or self.options
+        parts = [split_long(text, self.tokenizers.source, self.max_length) for text in texts]
+        flat = [part for text in parts for part in text]
+        translated = iter(self.search(flat, options, max_length, batch_size))
+        return [joined([next(translated) for _ in text]) for text in parts]
+
+    def search(
+        self, texts: Sequence[str], options: SearchOptions, max_length: int | None, batch_size: int
+    ) -> list[list[Translation]]:
+        """Translate texts that are short enough, in batches of like length."""
+        encodings = self.tokenizers.source.encode_batch(texts)
+        found: list[list[Translation]] = [[] for _ in texts]
+        for numbers in batches_of_like_length([len(e.ids) for e in encodings], batch_size):
+            source, lengths = self.source_batch([encodings[n] for n in numbers])
+            hypotheses = search(
+                self.model,
+                source,
+                lengths,
+                options=options,
+                vocabulary=self.vocabulary,
+                max_lengths=[self.target_limit(int(length), max_length) for length in lengths.tolist()],
+            )
+            for number, several in zip(numbers, hypotheses, strict=True):
+                found[number] = self.finished(texts[number], several, options)
+        return [several or [Translation("", 0.0, 0.0)] for several in found]
+
+    def target_limit(self, source_length: int, max_length: int | None) -> int:
+        """Return the greatest number of tokens of a translation."""
+        limit = 2 * source_length + 20 if max_length is None else max_length
+        return min(limit, (self.model.max_target or limit + 1) - 1)
+
+    def finished(self, text: str, hypotheses: list[Hypothesis], options: SearchOptions) -> list[Translation]:
+        """Turn hypotheses into text, each text once, with the log-probability that `score` would give it.
+
+        A search may spell a text by other tokens than the tokenizer would; its score is then computed anew.
+        """
+        translations: dict[str, Translation] = {}
+        for hypothesis in hypotheses:
+            written = self.tokenizers.target.decode(hypothesis.tokens)
+            if written in translations:
+                continue
+            ids = self.tokenizers.target.encode(written).ids
+            log_probability, length = hypothesis.log_probability, len(hypothesis.tokens) + 1
+            if tuple(ids) != hypothesis.tokens:
+                log_probability, length = self.score([text], [written])[0], len(ids) + 1
+            score = log_probability / length**options.length_penalty
+            translations[written] = Translation(written, log_probability, score)
+        return sorted(translations.values(), key=lambda translation: -translation.score)
+
+    def score(self, sources: Sequence[str], targets: Sequence[str], *, batch_size: int = 32) -> list[float]:
+        """Return the log-probability of each target given its source, the end of sentence counted."""
+        return [float(tokens.sum()) for tokens in self.token_scores(sources, targets, batch_size=batch_size)]
+
+    def token_scores(
+        self, sources: Sequence[str], targets: Sequence[str], *, batch_size: int = 32
+    ) -> list[Float[Tensor, "T"]]:
+        """Return the log-probability of each token of each target and of its end, in float64."""
+        result: list[Tensor] = [torch.zeros(0)] * len(sources)
+        for batch in self.pair_batches(sources, targets, batch_size):
+            encoded = self.model.encode(batch.source, batch.source_lengths)
+            scores = forced_log_probabilities(self.model, encoded, batch.target, batch.labels).double().cpu()
+            for row, number in enumerate(batch.numbers):
+                result[number] = scores[row, : len(batch.targets[row].ids) + 1]
+        return result
+
+    def attention(
+        self, sources: Sequence[str], targets: Sequence[str], *, batch_size: int = 32
+    ) -> Iterator[tuple[int, PairAttention]]:
+        """Say what each target looked at in its source: one forward of the pair under the lens.
+
+        Yields:
+            The number of a pair and its attention, pairs of like length together.
+        """
+        if not self.model.alignment_sites():
+            raise OptionError(
+                "This model has no attention to its source: its context is fixed. "
+                "Train one with attention, for example with --preset gru-attention."
+            )
+        for batch in self.pair_batches(sources, targets, batch_size):
+            weights = self.watched(batch)
+            for row, number in enumerate(batch.numbers):
+                yield number, self.pair_attention(sources[number], targets[number], batch, row, weights)
+
+    @torch.inference_mode()
+    def watched(self, batch: "PairBatch") -> Float[Tensor, "B L H T S"]:
+        """Run a batch under the lens and return the weights of all layers that look at the source."""
+        with Lens(self.model) as lens:
+            self.model(batch.source, batch.source_lengths, batch.target)
+        return torch.stack([lens[name].weights() for name in self.model.alignment_sites()], dim=1).cpu()
+
+    def pair_attention(
+        self, source: str, target: str, batch: "PairBatch", row: int, weights: Float[Tensor, "B L H T S"]
+    ) -> PairAttention:
+        """Cut one pair out of a batch, and merge its subwords into words."""
+        given, made = batch.sources[row], batch.targets[row]
+        source_tokenizer, target_tokenizer = self.tokenizers.source, self.tokenizers.target
+        return PairAttention(
+            split_words(source),
+            split_words(target),
+            [source_tokenizer.token(i) for i in (*given.ids, source_tokenizer.eos_id)],
+            [target_tokenizer.token(i) for i in (*made.ids, target_tokenizer.eos_id)],
+            [*given.words, -1],
+            [*made.words, -1],
+            weights[row, :, :, : len(made.ids) + 1, : len(given.ids) + 1],
+        )
+
+    def align(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        *,
+        layer: int | str | None = None,
+        head: int | None = None,
+        batch_size: int = 32,
+    ) -> list[Links]:
+        """Link the words of each target and of its source that used each other most.
+
+        Words are separated by blanks and counted from 0. Layer and head are those of the run unless given; a layer
+        without a head means the mean over its heads.
+        """
+        site = self.chosen_site(layer, head)
+        links: list[Links] = [frozenset()] * len(sources)
+        for number, attention in self.attention(sources, targets, batch_size=batch_size):
+            links[number] = join_links(self.site_weights(attention, site))
+        return links
+
+    def chosen_site(self, layer: int | str | None = None, head: int | None = None) -> AlignmentSite:
+        """Return the weights to take: those that the run stores, or what is named."""
+        names = self.model.alignment_sites()
+        if layer is None and self.site is not None and head is None:
+            return self.site
+        if layer is None:
+            layer = self.site.layer if self.site is not None else names[-1]
+        if isinstance(layer, int):
+            if not -len(names) <= layer < len(names):
+                raise OptionError(f"layer must lie between 0 and {len(names) - 1}; it is {layer}.")
+            layer = names[layer]
+        if layer not in names:
+            raise OptionError(f"layer {layer!r} is unknown; there are {', '.join(names)}.")
+        return AlignmentSite(layer, head, "user")
+
+    def site_weights(self, attention: PairAttention, site: AlignmentSite) -> Float[Tensor, "T S"]:
+        """Return the weights between words at a site."""
+        layer = attention.words(site.step)[self.model.alignment_sites().index(site.layer)]
+        if site.head is None:
+            return layer.mean(dim=0)
+        if not 0 <= site.head < len(layer):
+            raise OptionError(f"head must lie between 0 and {len(layer) - 1}; it is {site.head}.")
+        return layer[site.head]
+
+    def candidate_links(self, attention: PairAttention) -> Mapping[SiteName, Links]:
+        """Return the links that each layer's mean and each head would give, read off either step."""
+        links: dict[SiteName, Links] = {}
+        for step in get_args(WordStep):
+            for name, layer in zip(self.model.alignment_sites(), attention.words(step), strict=True):
+                links[SiteName(name, None, step)] = join_links(layer.mean(dim=0))
+                if len(layer) > 1:
+                    links |= {SiteName(name, head, step): join_links(one) for head, one in enumerate(layer)}
+        return links
+
+    def source_batch(self, encodings: Sequence[Encoding]) -> tuple[Int[Tensor, "B S"], Int[Tensor, "B"]]:
+        """Put source sentences into a batch, each with its end."""
+        tokenizer = self.tokenizers.source
+        rows = [[*encoding.ids, tokenizer.eos_id] for encoding in encodings]
+        lengths = torch.tensor([len(row) for row in rows])
+        return padded(rows, tokenizer.pad_id).to(self.device), lengths
+
+    def pair_batches(self, sources: Sequence[str], targets: Sequence[str], batch_size: int) -> Iterator["PairBatch"]:
+        """Put pairs into batches of like length."""
+        if len(sources) != len(targets):
+            raise DataError(f"There are {len(sources)} sources and {len(targets)} targets: give one for each.")
+        given, made = self.tokenizers.source.encode_batch(sources), self.tokenizers.target.encode_batch(targets)
+        begin, end = self.vocabulary.begin, self.vocabulary.end
+        lengths = [len(s.ids) + len(t.ids) + 1 for s, t in zip(given, made, strict=True)]
+        for numbers in batches_of_like_length(lengths, batch_size):
+            source, source_lengths = self.source_batch([given[n] for n in numbers])
+            target = padded([[begin, *made[n].ids] for n in numbers], self.tokenizers.target.pad_id)
+            labels = padded([[*made[n].ids, end] for n in numbers], PAD_LABEL)
+            yield PairBatch(
+                numbers,
+                [given[n] for n in numbers],
+                [made[n] for n in numbers],
+                source,
+                source_lengths,
+                target.to(self.device),
+                labels.to(self.device),
+            )
+
+
+class PairBatch(NamedTuple):
+    """Sentence pairs put together, with the numbers that they have among all."""
+
+    numbers: list[int]
+    sources: list[Encoding]
+    targets: list[Encoding]
+    source: Int[Tensor, "B S"]
+    source_lengths: Int[Tensor, "B"]
+    target: Int[Tensor, "B T"]
+    labels: Int[Tensor, "B T"]
+
+
+def batches_of_like_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Yield the numbers of the sentences that have a length above 0, the longest first."""
+    order = sorted((n for n, length in enumerate(lengths) if length), key=lambda n: -lengths[n])
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def padded(rows: Sequence[Sequence[int]], filler: int) -> Int[Tensor, "B N"]:
+    """Put rows of different length into one tensor."""
+    result = torch.full((len(rows), max(map(len, rows))), filler)
+    for number, row in enumerate(rows):
+        result[number, : len(row)] = torch.tensor(row)
+    return result
+
+
+def joined(parts: list[list[Translation]]) -> list[Translation]:
+    """Join the translations of a text's parts, the best with the best and so on."""
+    if len(parts) == 1:
+        return parts[0]
+    count = min(map(len, parts))
+    return [
+        Translation(
+            " ".join(part[rank].text for part in parts if part[rank].text),
+            sum(part[rank].log_probability for part in parts),
+            sum(part[rank].score for part in parts),
+            len(parts),
+        )
+        for rank in range(count)
+    ]
