@@ -18,6 +18,7 @@ from regard.files import (
     digest,
     encode_json,
     encode_tensors,
+    make_folder,
     read_bytes,
     read_json,
     read_tensors,
@@ -271,6 +272,23 @@ def test_tensors_survive_bit_for_bit(tmp_path: Path) -> None:
         assert torch.equal(found[name], tensor)
         assert found[name].dtype == tensor.dtype
     assert names_in(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}])
+def test_no_tensors_survive_too(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    write_whole(tmp_path / "a", encode_tensors({}, metadata))
+    assert read_tensors(tmp_path / "a") == {}
+
+
+def test_folders_are_made_with_those_above_and_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert sorted(synced) == [str(tmp_path), str(tmp_path / "a")]
+    (tmp_path / "c").write_bytes(b"2")
+    with pytest.raises(WorkError, match=rf"Cannot make {tmp_path / 'c' / 'd'}: Not a directory"):
+        make_folder(tmp_path / "c" / "d")
 
 
 def header(content: object) -> bytes:

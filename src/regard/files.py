@@ -177,7 +177,9 @@ def encode_tensors(tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str] 
     """Encode named tensors as a safetensors file. Costs a copy of them in memory."""
     from safetensors.torch import save
 
-    return save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, dict(metadata or {}))
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    # Not an empty dictionary: safetensors 0.8 makes a file of it, where there is no tensor, that it does not read.
+    return save(contiguous, dict(metadata) if metadata else None)
 
 
 def read_tensors(path: PathLike) -> dict[str, "Tensor"]:

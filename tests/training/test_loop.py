@@ -18,6 +18,8 @@ from regard.training.loop import Trainer
 from regard.training.objectives import Loss
 from regard.training.optimizers import Optimizer
 from regard.training.schedules import ScheduleConfig
+from tests.training.hammer import RARELY
+from tests.training.test_checkpoints import hammer
 from tests.training.tiny import (
     CONFIG,
     Batch,
@@ -30,6 +32,12 @@ from tests.training.tiny import (
     objective,
     require_same,
 )
+
+
+@pytest.fixture(autouse=True)
+def _fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the disk keeps what it was told is seen in test_checkpoints and test_files."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 class Killed(BaseException):
@@ -550,3 +558,25 @@ def test_an_open_schedule_ends_with_the_minutes(tmp_path: Path) -> None:
 def test_an_empty_epoch_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Epoch 1 has no batch"):
         make_trainer(tmp_path, batches=lambda epoch, position: []).fit()
+
+
+@pytest.mark.parametrize(("times", "seed"), [(8, 3), pytest.param(40, 5, marks=pytest.mark.slow)])
+def test_a_stopped_process_saves_leaves_with_its_status_and_goes_on(tmp_path: Path, times: int, seed: int) -> None:
+    """SIGINT and SIGTERM at random moments, to the process or to its whole group with the loader's workers."""
+    report = hammer(tmp_path / "hops", "stop", times, seed)
+    for found in report:
+        assert found["exit"] == 128 + found["signal"]
+        assert found["warnings"] == []
+        assert found["step"] == found["told"]
+        assert found["took"] < 30
+        assert found["temporary"] == 0
+    step = report[-1]["step"]
+    make_trainer(tmp_path / "whole", config=dataclasses.replace(RARELY, max_updates=step)).fit()
+    hops, whole = load(tmp_path / "hops", step), load(tmp_path / "whole", step)
+    for mine, other in ((hops.weights, whole.weights), (hops.optimizer, whole.optimizer)):
+        assert mine.keys() == other.keys()
+        assert all(torch.equal(mine[name], other[name]) for name in mine)
+    assert hops.state["random"] == whole.state["random"]
+    assert metrics_of(tmp_path / "hops") == [
+        line for line in metrics_of(tmp_path / "whole") if "valid" not in line or line["step"] % 19 == 0
+    ]
