@@ -13,7 +13,7 @@ from regard.attention.normalizers import Softmax
 
 
 def why_not(call: AttentionCall) -> str | None:
-    """Run products and softmax where every query may see something."""
+    """Run products, softmax, any mask and any bias."""
     if not call.score.product:
         return f"its score is {type(call.score).__name__.lower()} and products computes dot products only"
     if type(call.normalizer) is not Softmax:
@@ -22,8 +22,6 @@ def why_not(call: AttentionCall) -> str | None:
         return f"its scores are capped at {call.soft_cap} and products has no soft-cap"
     if call.query.shape[1] != call.key.shape[1]:
         return f"its {call.query.shape[1]} query heads share {call.key.shape[1]} key heads and products repeats none"
-    if call.bias is not None or call.mask.may_blind(call.extent()):
-        return "a query of it may see nothing, for all that its mask or bias tells, and products has no zero rows"
     return None
 
 
@@ -34,11 +32,30 @@ def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
     query = (call.query * call.scale).reshape(batch * heads, queries, -1)
     key = call.key.reshape(batch * heads, keys, -1)
     scores = torch.bmm(query, key.transpose(1, 2)).view(batch, heads, queries, keys)
-    mask = call.dense_mask()
-    if mask is not None:
-        scores += torch.zeros(mask.shape, dtype=scores.dtype, device=scores.device).masked_fill_(~mask, -torch.inf)
+    added, blind = added_and_blind(call)
+    if added is not None:
+        scores += added
     weights = torch.softmax(scores, dim=-1)
     if call.dropout:
         weights = torch.dropout(weights, call.dropout, train=True)
     value = call.value.reshape(batch * heads, keys, -1)
-    return torch.bmm(weights.view(batch * heads, queries, keys), value).view(batch, heads, queries, -1)
+    context = torch.bmm(weights.view(batch * heads, queries, keys), value).view(batch, heads, queries, -1)
+    return context if blind is None else context.masked_fill(blind, 0.0)
+
+
+def added_and_blind(call: AttentionCall) -> tuple[Tensor | None, Tensor | None]:
+    """Return mask and bias as numbers to add, and which queries may see nothing; None where there are none such.
+
+    For these nothing is hidden, so that their softmax is finite: what it mixes is thrown away. The others are computed
+    alike whether a batch holds such queries or not.
+    """
+    mask, bias = call.dense_mask(), call.dense_bias()
+    if mask is None and bias is None:
+        return None, None
+    added = call.query.new_zeros(()) if bias is None else bias
+    if mask is not None:
+        added = torch.where(mask, added, -torch.inf)
+    if bias is None and not call.mask.may_blind(call.extent()):
+        return added, None
+    blind = added.detach().amax(dim=-1, keepdim=True) == -torch.inf  # [B H Q 1]
+    return added.masked_fill(blind, 0.0), blind

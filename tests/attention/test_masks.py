@@ -1,0 +1,305 @@
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from regard.attention.attend import attention_weights
+from regard.attention.catalogue import MASKS
+from regard.attention.grid import Extent
+from regard.attention.masks import (
+    Around,
+    Both,
+    Causal,
+    Either,
+    Everything,
+    Mask,
+    Opposite,
+    Padding,
+    TensorMask,
+    Window,
+    for_every_query,
+)
+from regard.errors import ShapeError
+from tests.attention.judge import SIZES, as_a_user
+
+CPU = torch.device("cpu")
+EXTENT = Extent(batch=2, heads=3, queries=5, keys=7, offset=1, device=CPU)
+
+
+def whole(mask: Mask, extent: Extent = EXTENT) -> Tensor:
+    """Return a mask as a tensor [B H Q K] by asking it about every entry."""
+    return mask.allows(*extent.indices()).expand(extent.batch, extent.heads, extent.queries, extent.keys)
+
+
+def rows(mask: Mask, extent: Extent) -> list[str]:
+    """Return the rows of the first head of the first batch entry as pictures."""
+    return ["".join("x" if cell else "." for cell in row) for row in whole(mask, extent)[0, 0].tolist()]
+
+
+def check_hand_drawn_masks() -> None:
+    square = Extent(1, 1, 4, 4, 0, CPU)
+    assert rows(Causal(), square) == ["x...", "xx..", "xxx.", "xxxx"]
+    assert rows(Causal(), square._replace(queries=2, offset=2)) == ["xxx.", "xxxx"]
+    assert rows(Causal(), square._replace(offset=-2)) == ["....", "....", "x...", "xx.."]
+    assert rows(Window(1, 0), square) == ["x...", "xx..", ".xx.", "..xx"]
+    assert rows(Window(1, 2), square) == ["xxx.", "xxxx", ".xxx", "..xx"]
+    assert rows(Window(0, 1), square._replace(offset=2)) == ["..xx", "...x", "....", "...."]
+    assert rows(Padding(torch.tensor([3])), square) == ["xxx."] * 4
+    assert rows(Padding(torch.tensor([3]), torch.tensor([1])), square) == [".xx."] * 4
+    assert rows(Padding(torch.tensor([0])), square) == ["...."] * 4
+    assert rows(Padding(torch.tensor([9])), square) == ["xxxx"] * 4
+    assert rows(Around(torch.tensor([[[0.0, 1.4, 2.0, 3.6]]]), 1), square) == ["xx..", ".xx.", ".xxx", "...x"]
+    assert rows(Everything(), square) == ["xxxx"] * 4
+    assert rows(Causal() & Window(1, 1), square) == ["x...", "xx..", ".xx.", "..xx"]
+    assert rows(Causal() | Padding(torch.tensor([2])), square) == ["xx..", "xx..", "xxx.", "xxxx"]
+    assert rows(~Causal(), square) == [".xxx", "..xx", "...x", "...."]
+
+
+def test_masks_allow_what_was_drawn_by_hand() -> None:
+    check_hand_drawn_masks()
+
+
+def test_a_tensor_mask_speaks_of_the_queries_from_its_first_row_on() -> None:
+    allowed = torch.rand(5, 7) < 0.5
+    later = EXTENT._replace(offset=12, queries=3)
+    mask = TensorMask(allowed, first_query=10)
+    assert torch.equal(mask.dense(later)[0, 0], allowed[2:5])
+    assert torch.equal(whole(mask, later)[1, 2], allowed[2:5])
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_every_mask_of_the_catalogue_is_dense_as_it_answers(name: str) -> None:
+    torch.manual_seed(2)
+    mask = MASKS[name].build(SIZES._replace(offset=EXTENT.offset))
+    mask.check(EXTENT)
+    shape = (EXTENT.batch, EXTENT.heads, EXTENT.queries, EXTENT.keys)
+    assert mask.dense(EXTENT).dim() == 4
+    assert mask.dense(EXTENT).dtype == torch.bool
+    assert torch.equal(mask.dense(EXTENT).expand(shape), whole(mask))
+
+
+# Laws, for masks joined at random
+
+
+MakeMask = Callable[[], Mask]  # made inside the test: the checks by jaxtyping draw random numbers of their own
+
+
+def later(make: Callable[..., Mask], *drawn: st.SearchStrategy[Any]) -> st.SearchStrategy[MakeMask]:
+    return st.tuples(*drawn).map(lambda given: functools.partial(make, *given))
+
+
+def random_tensor(seed: int, shape: tuple[int, ...]) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def leaves() -> st.SearchStrategy[MakeMask]:
+    places = st.integers(-3, 9)
+    lengths = st.lists(st.integers(0, 9), min_size=2, max_size=2)
+    shapes = st.sampled_from([(2, 3, 9, 7), (1, 3, 9, 7), (2, 1, 1, 7), (9, 7), (3, 9, 1)])
+    seeds = st.integers(0, 2**16)
+    return st.one_of(
+        later(Everything),
+        later(Causal),
+        later(Window, places, places),
+        later(lambda ends: Padding(torch.tensor(ends)), lengths),
+        later(lambda ends, starts: Padding(torch.tensor(ends), torch.tensor(starts)), lengths, lengths),
+        later(lambda seed, shape: TensorMask(random_tensor(seed, shape) < 0.5, first_query=-2), seeds, shapes),
+        later(lambda seed, reach: Around(random_tensor(seed, (2, 1, 9)) * 8, reach, -2), seeds, st.integers(0, 3)),
+    )
+
+
+def masks() -> st.SearchStrategy[MakeMask]:
+    return st.recursive(
+        leaves(),
+        lambda inner: st.one_of(
+            later(lambda a, b: a() & b(), inner, inner),
+            later(lambda a, b: a() | b(), inner, inner),
+            later(lambda a: ~a(), inner),
+        ),
+        max_leaves=4,
+    )
+
+
+def extents() -> st.SearchStrategy[Extent]:
+    return st.builds(
+        lambda offset, queries: Extent(2, 3, queries, 7, offset, CPU), st.integers(-2, 3), st.integers(1, 4)
+    )
+
+
+@settings(max_examples=150)
+@given(masks(), extents())
+def test_dense_equals_asking_about_every_entry(make: MakeMask, extent: Extent) -> None:
+    mask = make()
+    mask.check(extent)
+    assert torch.equal(mask.dense(extent).expand(2, 3, extent.queries, 7), whole(mask, extent))
+
+
+@settings(max_examples=150)
+@given(masks(), st.integers(-2, 6), st.integers(1, 5), st.integers(0, 6), st.integers(1, 7))
+def test_a_block_never_lies(make: MakeMask, first_query: int, queries: int, first_key: int, keys: int) -> None:
+    mask = make()
+    queries, keys = min(queries, 7 - first_query), min(keys, 7 - first_key)
+    last_query, last_key = first_query + queries, first_key + keys
+    cells = whole(mask, Extent(2, 3, queries, last_key, first_query, CPU))[..., first_key:]
+    answer = mask.block(range(first_query, last_query), range(first_key, last_key))
+    assert answer == "mixed" or bool((cells == (answer == "full")).all())
+
+
+@settings(max_examples=150)
+@given(masks(), extents())
+def test_seen_are_the_keys_that_any_query_may_see(make: MakeMask, extent: Extent) -> None:
+    mask = make()
+    seen = mask.seen(extent)
+    expected = whole(mask, extent).any(dim=2).any(dim=1)
+    assert torch.equal(torch.ones_like(expected) if seen is None else seen.expand(2, 7), expected)
+
+
+@settings(max_examples=150)
+@given(masks(), extents())
+def test_what_may_not_be_blind_is_not(make: MakeMask, extent: Extent) -> None:
+    mask = make()
+    assert mask.may_blind(extent) or bool(whole(mask, extent).any(dim=-1).all())
+
+
+@settings(max_examples=150)
+@given(masks(), extents(), st.lists(st.integers(0, 1), min_size=1, max_size=4))
+def test_keep_chooses_batch_entries(make: MakeMask, extent: Extent, entries: list[int]) -> None:
+    mask = make()
+    kept = mask.keep(torch.tensor(entries))
+    extent_kept = extent._replace(batch=len(entries))
+    kept.check(extent_kept)
+    assert torch.equal(whole(kept, extent_kept), whole(mask, extent)[entries])
+    assert torch.equal(kept.dense(extent_kept).expand(len(entries), 3, extent.queries, 7), whole(mask, extent)[entries])
+
+
+@settings(max_examples=150)
+@given(masks(), extents())
+def test_what_is_the_same_for_all_queries_is(make: MakeMask, extent: Extent) -> None:
+    mask = make()
+    cells = whole(mask, extent)
+    if mask.same_for_queries:
+        assert torch.equal(cells, cells[:, :1, :1].expand_as(cells))
+    assert for_every_query(mask).same_for_queries
+    assert bool((whole(for_every_query(mask), extent) | ~cells).all()), "hides what the mask shows"
+
+
+@given(masks(), masks(), extents())
+def test_de_morgan(make_left: MakeMask, make_right: MakeMask, extent: Extent) -> None:
+    left, right = make_left(), make_right()
+    shape = (2, 3, extent.queries, 7)
+    assert torch.equal((~(left & right)).dense(extent).expand(shape), (~left | ~right).dense(extent).expand(shape))
+    assert torch.equal((~(left | right)).dense(extent).expand(shape), (~left & ~right).dense(extent).expand(shape))
+    assert torch.equal((~~left).dense(extent).expand(shape), left.dense(extent).expand(shape))
+
+
+def test_everything_adds_nothing_to_a_join() -> None:
+    causal = Causal()
+    assert Everything() & causal is causal
+    assert causal & Everything() is causal
+
+
+def test_a_block_of_a_long_text_is_known_without_its_map() -> None:
+    window = Causal() & Window(128, 0) & Padding(torch.tensor([5000, 6007]))
+    assert window.block(range(1024, 1088), range(512)) == "empty"
+    assert window.block(range(1024, 1088), range(1088, 2048)) == "empty"
+    assert window.block(range(1024, 1088), range(960, 1024)) == "full"
+    assert window.block(range(5100, 5101), range(5050, 5060)) == "mixed"
+    assert window.block(range(6100, 6101), range(6010, 6060)) == "empty"
+
+
+def test_padding_of_no_batch_entries_is_mixed() -> None:
+    assert Padding(torch.zeros(0, dtype=torch.long)).block(range(3), range(5)) == "mixed"
+
+
+def test_a_padding_mask_on_the_meta_device_knows_no_numbers() -> None:
+    mask = Padding(torch.zeros(2, dtype=torch.long, device="meta"))
+    assert mask.host_lengths == []
+    assert mask.may_blind(EXTENT)
+
+
+# What the first lines of the sources show
+
+
+def check_lengths_of_rows() -> None:
+    """Lengths [[1, 3], [2, 4]] give the first row [1, 0, 0, 0] (Dive into Deep Learning, masked softmax)."""
+    torch.manual_seed(3)
+    query, key = torch.randn(2, 1, 2, 4), torch.randn(2, 1, 4, 4)
+    lengths = torch.tensor([[1, 3], [2, 4]])
+    mask = torch.arange(4) < lengths[:, None, :, None]
+    weights = attention_weights(query, key, mask=mask)
+    assert weights[0, 0, 0].tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert weights[0, 0, 1, 3] == 0
+    assert weights[1, 0, 0, 2:].tolist() == [0.0, 0.0]
+    assert bool((weights[1, 0, 1] > 0).all())
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 1, 2))
+
+
+def test_lengths_of_rows() -> None:
+    check_lengths_of_rows()
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (
+            lambda: TensorMask(torch.zeros(5, 7)),
+            ["boolean", "True = may look", "torch.float32", "mask > 0", "TensorBias"],
+        ),
+        (lambda: TensorMask(torch.ones(5, 7, dtype=torch.long)), ["boolean", "torch.int64"]),
+        (lambda: TensorMask(torch.ones(7, dtype=torch.bool)), ["[batch, heads, queries, keys]", "[7]"]),
+        (lambda: TensorMask(torch.ones(1, 2, 3, 5, 7, dtype=torch.bool)), ["[1, 2, 3, 5, 7]"]),
+        (lambda: Padding(torch.tensor([3.0, 5.0])), ["lengths", "whole numbers", "torch.float32", "[2]"]),
+        (lambda: Padding(torch.tensor([True, False])), ["lengths", "torch.bool"]),
+        (lambda: Padding(torch.tensor([[3], [5]])), ["lengths", "one a batch entry", "[2, 1]"]),
+        (lambda: Padding(torch.tensor([3, -2])), ["lengths", "0 or more", "-2"]),
+        (lambda: Padding(torch.tensor([3, 5]), torch.tensor([1.0, 0.0])), ["starts", "torch.float32"]),
+        (lambda: Padding(torch.tensor([3, 5]), torch.tensor([1])), ["2 lengths", "1 starts"]),
+        (lambda: Padding(torch.tensor([3, 5, 7])).check(EXTENT), ["3 lengths", "2 batch entries"]),
+        (lambda: (Causal() | ~Padding(torch.tensor([3]))).check(EXTENT), ["1 lengths", "2 batch entries"]),
+        (
+            lambda: TensorMask(torch.ones(5, 11, dtype=torch.bool), first_query=1).check(EXTENT),
+            ["mask has shape [1, 1, 5, 11]", "[2, 3, 5, 7]", "position 1"],
+        ),
+        (
+            lambda: TensorMask(torch.ones(5, 7, dtype=torch.bool)).check(EXTENT),
+            ["mask has shape [1, 1, 5, 7]", "first row for position 0", "from position 1", "first_query"],
+        ),
+        (lambda: TensorMask(torch.ones(4, 5, 7, dtype=torch.bool), first_query=1).check(EXTENT), ["[1, 4, 5, 7]"]),
+        (lambda: TensorMask(torch.ones(3, 3, 5, 7, dtype=torch.bool), first_query=1).check(EXTENT), ["[3, 3, 5, 7]"]),
+        (lambda: Around(torch.zeros(2, 3, 5), 2).check(EXTENT), ["centers", "[2, 3, 5]", "position 1"]),
+        (
+            lambda: TensorMask(torch.ones(5, 7, dtype=torch.bool, device="meta"), first_query=1).check(EXTENT),
+            ["mask is on meta", "query on cpu"],
+        ),
+    ],
+)
+def test_a_mask_that_does_not_fit_says_so(make: Callable[[], object], words: list[str]) -> None:
+    with as_a_user(), pytest.raises(ShapeError) as caught:
+        make()
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("join", [lambda a, b: a & b, lambda a, b: a | b])
+def test_masks_join_with_masks_alone(join: Callable[[object, object], object]) -> None:
+    with as_a_user(), pytest.raises(TypeError):
+        join(Causal(), [True, False])
+
+
+def test_the_joins_keep_their_sides() -> None:
+    left, right = Causal(), Window(1, 2)
+    both, either, opposite = left & right, left | right, ~left
+    assert isinstance(both, Both)
+    assert isinstance(either, Either)
+    assert isinstance(opposite, Opposite)
+    assert (both.left, both.right, either.left, either.right, opposite.mask) == (left, right, left, right, left)
+    assert math.isclose(float(whole(both).sum() + whole(either).sum()), float(whole(left).sum() + whole(right).sum()))

@@ -1,0 +1,195 @@
+"""Every way equals `reference`, over the catalogue: a new way or a new row is picked up."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from regard.attention.attend import WAYS
+from regard.attention.biases import TensorBias
+from regard.attention.catalogue import BIASES, MASKS, SCORES
+from regard.attention.masks import Causal, Padding, TensorMask, Window
+from tests.attention.judge import DEVICES, GROUPED, SIZES, Case, assert_same, assert_same_gradients, case, gradients
+
+OTHERS = [name for name in WAYS if name != "reference"]
+DTYPES = [torch.float64, torch.float32]
+
+
+def check_way(way: str, given: Case) -> bool:
+    """Compare a way with `reference`, context and gradients; say whether the way can run the case at all."""
+    if way not in given.able_ways():
+        return False
+    assert_same(given.context(way), given.context("reference"))
+    assert_same_gradients(
+        gradients(given, lambda c: c.context(way)), gradients(given, lambda c: c.context("reference"))
+    )
+    with torch.no_grad():
+        assert_same(given.context(way), given.context("reference"))
+    return True
+
+
+def check_way_over_the_catalogue(way: str, mask: str, dtype: torch.dtype, device: str = "cpu") -> None:
+    for score in SCORES:
+        for bias in (None, *BIASES):
+            check_way(way, case(score, mask, bias, sizes=SIZES._replace(offset=2), device=device).to(dtype))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("way", OTHERS)
+def test_a_way_equals_the_reference_for_every_score_and_bias(
+    way: str, mask: str, dtype: torch.dtype, device: str
+) -> None:
+    check_way_over_the_catalogue(way, mask, dtype, device)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 6])
+@pytest.mark.parametrize("way", OTHERS)
+def test_a_way_equals_the_reference_for_grouped_heads(way: str, groups: int) -> None:
+    for mask in ("everything", "causal", "tensor"):
+        check_way(way, case(mask=mask, sizes=GROUPED, groups=groups))
+
+
+@pytest.mark.parametrize("offset", [-3, 0, 1, 6, 20])
+@pytest.mark.parametrize("way", OTHERS)
+def test_a_way_equals_the_reference_at_every_offset(way: str, offset: int) -> None:
+    for mask in ("causal", "window", "padding"):
+        for bias in (None, "local_p"):
+            check_way(way, case(mask=mask, bias=bias, sizes=SIZES._replace(offset=offset)))
+
+
+@pytest.mark.parametrize("way", OTHERS)
+def test_a_way_equals_the_reference_for_joined_masks(way: str) -> None:
+    padding = Padding(torch.tensor([4, 7]), torch.tensor([1, 0]))
+    for mask in (
+        Causal() & padding,
+        padding & Causal() & Window(3, 0),
+        Causal() | padding,
+        ~Causal() & Window(3, 3),
+        ~(padding | Window(1, 0)) & Causal(),
+        ~padding,
+    ):
+        for offset in (0, 2):
+            check_way(way, case("dot", mask, sizes=SIZES._replace(offset=offset)))
+
+
+@pytest.mark.parametrize("way", OTHERS)
+def test_a_way_equals_the_reference_with_a_scale_and_a_cap(way: str) -> None:
+    for scale in (-1.3, 0.0, 2.7):
+        check_way(way, case(mask="causal", scale=scale))
+        check_way(way, case(mask="causal", bias="tensor", soft_cap=0.7, scale=scale))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 29), (31, 1), (37, 41), (2, 67)], ids=str)
+@pytest.mark.parametrize("way", OTHERS)
+def test_a_way_equals_the_reference_at_odd_sizes(way: str, shape: tuple[int, int]) -> None:
+    sizes = SIZES._replace(queries=shape[0], keys=shape[1], query_dim=23, key_dim=23)
+    for mask in ("everything", "causal", "padding"):
+        assert check_way(way, case(mask=mask, sizes=sizes)) or way == "products"
+
+
+BROADCAST = [(1, 7), (5, 1), (5, 7), (3, 1, 7), (2, 1, 1, 7), (2, 1, 5, 1), (1, 3, 1, 1), (1, 1, 1, 1), (2, 3, 5, 7)]
+
+
+@pytest.mark.parametrize("shape", BROADCAST, ids=str)
+@pytest.mark.parametrize("way", OTHERS)
+def test_a_way_equals_the_reference_for_a_mask_that_broadcasts(way: str, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(8)
+    check_way(way, replace(case(), mask=TensorMask(torch.rand(shape) < 0.7)))
+
+
+@pytest.mark.parametrize("way", OTHERS)
+def test_a_bias_gets_the_gradient_that_reference_gives(way: str) -> None:
+    for shape in [(5, 7), (1, 3, 5, 7), (2, 1, 1, 7), (2, 3, 5, 1)]:
+        found: list[torch.Tensor] = []
+        for name in ("reference", way):
+            added = torch.linspace(-2, 2, 210, dtype=torch.float64)[: torch.Size(shape).numel()].view(shape)
+            added.requires_grad_()
+            given = replace(case(mask="causal"), bias=TensorBias(added))
+            if name not in given.able_ways():
+                return
+            found += torch.autograd.grad(given.context(name).square().sum(), added)
+        assert_same(found[1], found[0])
+
+
+# Dropout, by its effect
+
+
+def check_dropout(way: str, given: Case, p: float) -> None:
+    """With the identity as values the context is the weights: each is dropped or divided by 1 - p."""
+    copies = 211
+    batch = replace(
+        given,
+        query=given.query[:1].expand(copies, -1, -1, -1),
+        key=given.key[:1].expand(copies, -1, -1, -1),
+        value=torch.eye(7, dtype=given.query.dtype).expand(copies, 3, -1, -1),
+        dropout=p,
+    )
+    torch.manual_seed(9)
+    dropped = batch.context(way)
+    weights = given.weights()[:1].expand_as(dropped)
+    kept = dropped != 0
+    assert_same(dropped[kept], weights[kept] / (1 - p))
+    share = kept[weights > 0].double().mean().item()
+    assert abs(share - (1 - p)) < 0.01, f"{share} of the weights are kept"
+    error = (dropped.mean(dim=0) - weights[0]).abs().max().item()
+    assert error < 6 * (p / (1 - p) / copies) ** 0.5, f"the mean is off by {error}"
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+@pytest.mark.parametrize("way", WAYS)
+def test_dropout_drops_weights_and_keeps_their_mean(way: str, p: float) -> None:
+    check_dropout(way, case(mask="causal"), p)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_dropout_of_one_drops_everything(way: str) -> None:
+    assert not replace(case(), dropout=1.0).context(way).any()
+
+
+# Half precision
+
+
+def naive(given: Case, dtype: torch.dtype) -> torch.Tensor:
+    """Compute in a low precision as one would write it down, nothing widened."""
+    query, key, value = (tensor.to(dtype) for tensor in (given.query, given.key, given.value))
+    scores = query @ key.transpose(-2, -1) * (given.query.shape[-1] ** -0.5)
+    call = given.call()
+    mask = call.dense_mask()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return torch.softmax(scores, dim=-1) @ value
+
+
+def errors(given: Case, low: Case, way: str | None, dtype: torch.dtype) -> tuple[float, dict[str, float]]:
+    """Return how far a way (or the naive computation) is off, forward and gradients."""
+
+    def run(c: Case) -> torch.Tensor:
+        return naive(c, dtype) if way is None else c.context(way)
+
+    exact, grads = given.context("reference"), gradients(given, lambda c: c.context("reference"))
+    found = gradients(low, run)
+    return distance(run(low), exact), {name: distance(found[name], grads[name]) for name in grads}
+
+
+def distance(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    return (actual.double() - expected).abs().max().item()
+
+
+@pytest.mark.parametrize("mask", ["everything", "causal", "padding"])
+@pytest.mark.parametrize("width", [59, 111])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("way", WAYS)
+def test_half_precision_is_as_good_as_it_can_be(way: str, dtype: torch.dtype, width: int, mask: str) -> None:
+    sizes = SIZES._replace(queries=31, keys=37, query_dim=width, key_dim=width)
+    for seed in range(3):
+        low = case(mask=mask, sizes=sizes, seed=seed).to(dtype)
+        given = low.to(torch.float64)  # the same rounded numbers
+        if way not in low.able_ways():
+            return
+        forward, backward = errors(given, low, way, dtype)
+        allowed_forward, allowed_backward = errors(given, low, None, dtype)
+        assert forward <= 2 * allowed_forward + 1e-5
+        for name, error in backward.items():
+            assert error <= 3 * allowed_backward[name] + 1e-5, name
