@@ -89,7 +89,7 @@ def softmax_row(scores: Tensor, length: int) -> Tensor:
 
 def test_attending_then_stepping_follows_the_equations() -> None:
     decoder, (states, _, final) = bahdanau(), source()
-    score, cell = decoder.attention.score, decoder.cells.cells[0]
+    score, cell = decoder.attention.score, decoder.cells.layers[0]
     assert isinstance(score, Additive)
     assert isinstance(cell, torch.nn.GRUCell)
     w, u, v = score.query.weight, score.key.weight, score.vector.weight[0]
@@ -125,7 +125,7 @@ def test_input_feeding_follows_the_equations() -> None:
     for b, length in enumerate(LENGTHS):
         state, fed = torch.tanh(decoder.bridge.maps[0](final[0, b])), torch.zeros(M).double()
         for t, token in enumerate(tokens()[b]):
-            state = decoder.cells.cells[0](torch.cat((token, fed)), state)
+            state = decoder.cells.layers[0](torch.cat((token, fed)), state)
             context = softmax_row(states[b] @ (weight @ state), length) @ states[b]
             fed = torch.tanh(decoder.readout.linear(torch.cat((context, state))))
             close(readouts[b, t], fed)
@@ -212,7 +212,16 @@ def test_a_predicted_center_lies_within_its_own_sentence_in_bfloat16_too() -> No
     assert bias is not None
 
 
-@pytest.mark.parametrize("make", [lambda: luong(LocalPredictive(2, H)), lambda: feeding(LocalMonotonic(1)), bahdanau])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: luong(LocalMonotonic(1)),
+        lambda: luong(LocalPredictive(2, H)),
+        lambda: feeding(LocalMonotonic(1)),
+        lambda: feeding(LocalPredictive(2, H)),
+        bahdanau,
+    ],
+)
 def test_several_hypotheses_with_several_tokens_each_are_one_call(make: Callable[[], AttendingDecoder]) -> None:
     decoder = make()
     embedded = torch.randn(B, 3, T, M).double()

@@ -45,11 +45,11 @@ def rows(kind: CellKind, num_layers: int) -> int:
 
 def cells_like(kind: CellKind, layers: RecurrentLayers) -> RecurrentCells:
     """Cells with the weights of layers."""
-    num_layers = layers.layers.num_layers
+    num_layers = layers.stack.num_layers
     cells = RecurrentCells(kind, INPUT, HIDDEN, num_layers=num_layers, dropout=0.0).double()
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     cells.load_state_dict(
-        {f"cells.{n}.{x}": getattr(layers.layers, f"{x}_l{n}") for n in range(num_layers) for x in names}
+        {f"layers.{n}.{x}": getattr(layers.stack, f"{x}_l{n}") for n in range(num_layers) for x in names}
     )
     return cells
 
@@ -78,7 +78,7 @@ def test_layers_follow_the_equations(kind: CellKind) -> None:
     hidden, cell = state[0], state[-1]
     expected = []
     for token in inputs.unbind(1):
-        hidden, cell = step_by_hand(kind, layers.layers, token, hidden, cell)
+        hidden, cell = step_by_hand(kind, layers.stack, token, hidden, cell)
         expected.append(hidden)
     states, after = layers(inputs, state)
     close(states, torch.stack(expected, 1))
@@ -224,7 +224,7 @@ def test_a_fixed_context_follows_the_equations(kind: CellKind, each: bool, mean:
     expected = []
     for token in embedded.unbind(1):
         inputs = torch.cat((token, context), -1) if each else token
-        hidden, cell = step_by_hand(kind, decoder.layers.layers, inputs, hidden, cell)
+        hidden, cell = step_by_hand(kind, decoder.layers.stack, inputs, hidden, cell)
         parts = torch.cat((hidden, context, token), -1) if each else hidden
         expected.append(torch.tanh(decoder.readout.linear(parts)))
     readouts, progress = decoder(embedded.unsqueeze(1), decoder.start(states, mask, final))

@@ -243,6 +243,16 @@ def test_bfloat16_stays_near_float32_and_trains(options: dict[str, Any], cell: C
     )
 
 
+@pytest.mark.parametrize("options", SOME, ids=name)
+def test_autocast_stays_near_float32_and_trains(options: dict[str, Any]) -> None:
+    model = build(options).float()
+    wide = model(*source(LENGTHS), target())
+    with torch.autocast("cpu", torch.bfloat16):
+        narrow = model(*source(LENGTHS), target())
+    torch.testing.assert_close(narrow.float(), wide, rtol=0.0, atol=0.1)
+    narrow.float().sum().backward()
+
+
 def test_the_shapes_are_those_of_the_textbook() -> None:
     """Dive into Deep Learning, 10.7 and 11.4: vocabulary 10, embedded by 8 numbers, two layers of 16."""
     shape = RecurrentConfig(

@@ -60,7 +60,7 @@ class RecurrentLayers(nn.Module):
     ) -> None:
         super().__init__()
         self.directions = 2 if bidirectional else 1
-        self.layers = LAYERS[kind](
+        self.stack = LAYERS[kind](
             input_size=input_dim,
             hidden_size=hidden_dim,
             num_layers=num_layers,
@@ -68,17 +68,17 @@ class RecurrentLayers(nn.Module):
             dropout=dropout if num_layers > 1 else 0.0,
             bidirectional=bidirectional,
         )
-        initialize(self.layers)
+        initialize(self.stack)
 
     def forward(
         self, inputs: Float[Tensor, "N T I"], state: Float[Tensor, "R N H"]
     ) -> tuple[Float[Tensor, "N T H"], Float[Tensor, "R N H"]]:
         """Run over sequences, in one direction, from a state to a state."""
-        if isinstance(self.layers, nn.LSTM):
+        if isinstance(self.stack, nn.LSTM):
             hidden, cell = state.chunk(2)
-            states, rows = self.layers(inputs, (hidden.contiguous(), cell.contiguous()))
+            states, rows = self.stack(inputs, (hidden.contiguous(), cell.contiguous()))
             return states, torch.cat(rows)
-        return self.layers(inputs, state.contiguous())  # type: ignore[no-any-return]
+        return self.stack(inputs, state.contiguous())  # type: ignore[no-any-return]
 
     def read(
         self, inputs: Float[Tensor, "B S I"], lengths: Sequence[int]
@@ -89,10 +89,10 @@ class RecurrentLayers(nn.Module):
         left the layers. Directions stand side by side in the width. Lengths are on the host, for packing.
         """
         if min(lengths) == inputs.shape[1]:
-            states, final = self.layers(inputs)
+            states, final = self.stack(inputs)
         else:
             packed = pack_padded_sequence(inputs, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
-            packed, final = self.layers(packed)
+            packed, final = self.stack(packed)
             states, _ = pad_packed_sequence(packed, batch_first=True, total_length=inputs.shape[1])
         rows = torch.cat(final) if isinstance(final, tuple) else final
         # The library computes steps first; whoever attends reads a sentence at a time, and would copy at every step.
@@ -109,10 +109,10 @@ class RecurrentCells(nn.Module):
     def __init__(self, kind: CellKind, input_dim: int, hidden_dim: int, *, num_layers: int, dropout: float) -> None:
         super().__init__()
         widths = [input_dim] + [hidden_dim] * (num_layers - 1)
-        self.cells = nn.ModuleList([CELLS[kind](input_size=width, hidden_size=hidden_dim) for width in widths])
+        self.layers = nn.ModuleList([CELLS[kind](input_size=width, hidden_size=hidden_dim) for width in widths])
         self.num_layers = num_layers
         self.dropout = nn.Dropout(dropout)
-        for cell in self.cells:
+        for cell in self.layers:
             assert isinstance(cell, nn.RNNCellBase)
             initialize(cell)
 
@@ -121,7 +121,7 @@ class RecurrentCells(nn.Module):
         inputs = inputs.flatten(0, -2)
         hidden: list[Tensor] = []
         cells: list[Tensor] = []
-        for layer, cell in enumerate(self.cells):
+        for layer, cell in enumerate(self.layers):
             below = self.dropout(hidden[-1]) if layer else inputs
             if isinstance(cell, nn.LSTMCell):
                 state, kept = cell(below, (rows[layer], rows[self.num_layers + layer]))
