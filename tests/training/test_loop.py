@@ -1,7 +1,9 @@
 import dataclasses
+import itertools
 import math
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +133,7 @@ def test_metrics_have_what_the_page_on_them_promises(tmp_path: Path) -> None:
     assert set(valid) == {"step", "epoch", "valid", "best"}
     assert set(valid["valid"]) == {"loss", "perplexity", "accuracy"}
     assert valid["valid"]["perplexity"] == math.exp(valid["valid"]["loss"])
+    assert [line["epoch"] for line in lines if "loss" in line] == [1] * 5 + [2] * 6 + [3] * 3
 
 
 PATTERNS: dict[str, Callable[[], Callable[..., Loss]]] = {
@@ -513,15 +516,22 @@ def test_without_validation_the_last_step_is_saved(tmp_path: Path) -> None:
     assert outcome.best_step is None
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock on which every look at it takes a second."""
+    seconds = itertools.count(1000.0)
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
+
+
+@pytest.mark.usefixtures("clock")
 def test_minutes_count_over_all_sessions(tmp_path: Path) -> None:
-    config = TrainingConfig(max_minutes=0.5 / 60, validate_every=1000, save_every=1)
-    first = make_trainer(tmp_path, config=config, objective=in_training(4, send(signal.SIGTERM))).fit()
-    assert first.reason == "interrupted"
-    assert 0 < first.seconds < 0.5
-    second = make_trainer(tmp_path, config=config).fit(resume=True)
-    assert second.reason == "minutes"
-    assert second.step > 4
-    assert second.seconds >= 0.5
+    config = TrainingConfig(max_minutes=1, validate_every=1000, save_every=1)
+    whole = make_trainer(tmp_path / "whole", config=config, validation=None).fit()
+    assert (whole.reason, whole.step) == ("minutes", 30)
+    hop = make_trainer(tmp_path / "hop", config=config, objective=in_training(4, send(signal.SIGTERM)))
+    assert hop.fit().seconds == 8
+    rest = make_trainer(tmp_path / "hop", config=config, validation=None).fit(resume=True)
+    assert (rest.reason, rest.step, rest.seconds) == ("minutes", 30, 60)
 
 
 def test_a_measure_that_nobody_takes_is_named(tmp_path: Path) -> None:
@@ -545,14 +555,26 @@ def test_an_open_schedule_ends_with_the_training(tmp_path: Path) -> None:
     assert rates[3:] == sorted(rates[3:], reverse=True)
 
 
+@pytest.mark.usefixtures("clock")
 def test_an_open_schedule_ends_with_the_minutes(tmp_path: Path) -> None:
     recorder = Recorder()
     schedule = ScheduleConfig(kind="cosine", peak=0.01, warmup=3)
-    config = TrainingConfig(max_minutes=0.7 / 60, validate_every=10_000)
-    make_trainer(tmp_path, schedule=schedule, config=config, observers=[recorder]).fit()
+    config = TrainingConfig(max_minutes=1, validate_every=10_000)
+    make_trainer(tmp_path, schedule=schedule, config=config, observers=[recorder], validation=None).fit()
     rates = [event.learning_rate for event in recorder.of(Updated)]
-    assert max(rates) > 0.009
-    assert rates[-1] < 0.0005
+    assert len(rates) == 30
+    assert max(rates) == rates[2] == pytest.approx(0.01)
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[-1] < 0.0002
+
+
+def test_an_open_schedule_needs_an_end(tmp_path: Path) -> None:
+    schedule = ScheduleConfig(kind="linear", peak=0.01, warmup=29)
+    with pytest.raises(OptionError, match="The linear schedule falls until the training ends, and patience does not"):
+        make_trainer(tmp_path, schedule=schedule, config=TrainingConfig(patience=2))
+    with pytest.raises(OptionError, match=r"max_updates \(29\) must be above the schedule's warmup \(29\): the linear"):
+        make_trainer(tmp_path, schedule=schedule)
+    make_trainer(tmp_path, schedule=dataclasses.replace(schedule, total=31))
 
 
 def test_an_empty_epoch_is_named(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ class Trainer:
     ) -> None:
         if config.patience is not None and validation is None:
             raise OptionError(f"patience ({config.patience}) counts validations: it needs a validation set.")
+        _require_end(schedule, config)
         self.model, self.optimizer, self.objective = model, optimizer, objective
         self.schedule, self.config, self.run = schedule, config, run
         self.batches, self.validation, self.evaluate = batches, validation, evaluate
@@ -260,7 +261,7 @@ class Trainer:
         self._tell(
             Updated(
                 step=state.step,
-                epoch=state.place.epoch + 1,
+                epoch=state.epoch,
                 loss=result.totals.means()["loss"],
                 tokens=result.totals.tokens,
                 learning_rate=rate,
@@ -280,7 +281,7 @@ class Trainer:
         state = self.state
         line = {
             "step": state.step,
-            "epoch": state.place.epoch + 1,
+            "epoch": state.epoch,
             **state.totals.means(),
             "learning_rate": rate,
             "gradient_norm": gradient_norm,
@@ -311,7 +312,7 @@ class Trainer:
         state.seconds = time.monotonic() - self._started
         state.validated_step, state.validated_epoch = state.step, state.place.epoch
         best = state.selection.consider(state.step, scores)
-        line = {"step": state.step, "epoch": state.place.epoch + 1, "seconds": state.seconds}
+        line = {"step": state.step, "epoch": state.epoch, "seconds": state.seconds}
         self._metrics.add({**line, "valid": scores, "best": best})
         self._tell(Validated(step=state.step, scores=scores, selection=dataclasses.replace(state.selection)))
         self._save()
@@ -343,3 +344,19 @@ class Trainer:
 
     def _warn(self, text: str) -> None:
         self._tell(Warned(text=text))
+
+
+def _require_end(schedule: ScheduleConfig, config: TrainingConfig) -> None:
+    """Refuse a schedule that falls to the end of a training where none is known, or is too early."""
+    if schedule.kind not in ("cosine", "linear") or schedule.total is not None:
+        return
+    if config.max_updates is None and config.max_minutes is None:
+        raise OptionError(
+            f"The {schedule.kind} schedule falls until the training ends, and patience does not say when: "
+            "give max_updates, max_minutes or the schedule's total."
+        )
+    if config.max_updates is not None and config.max_updates <= schedule.warmup:
+        raise OptionError(
+            f"max_updates ({config.max_updates}) must be above the schedule's warmup ({schedule.warmup}): "
+            f"the {schedule.kind} falls between them."
+        )

@@ -41,6 +41,11 @@ class TrainingState:
     totals: Totals = field(default_factory=Totals)
     metrics_bytes: int = 0
 
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last batch, from 1."""
+        return max(1, self.place.epoch + (self.place.position > 0))
+
     def to_json(self) -> dict[str, Any]:
         """Encode all but what the configuration says."""
         return {

@@ -5,19 +5,19 @@ from pathlib import Path
 from typing import Any, Self
 
 from regard.errors import OptionError
-from regard.training.events import Event, Logged, Validated
+from regard.training.events import Event, Logged, Saved, Validated
 
 
 class TensorBoard:
-    """Writes every line of metrics.jsonl and every validation as scalars, under `RUN/tensorboard`.
+    """Writes every line of metrics.jsonl and every validation as scalars.
 
     A resumed training hides what the earlier session wrote beyond the step that it goes on from.
 
     Args:
-        run: The run's folder.
+        folder: Where; TensorBoard compares runs that lie in one folder.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -26,7 +26,7 @@ class TensorBoard:
                 "option out: metrics.jsonl has the same figures."
             ) from error
         self._class = SummaryWriter
-        self._folder = run / "tensorboard"
+        self._folder = folder
         self._writer: SummaryWriter | None = None
 
     def __enter__(self) -> Self:
@@ -42,6 +42,8 @@ class TensorBoard:
             self._write("train", event.line["step"], event.line)
         elif isinstance(event, Validated):
             self._write("valid", event.step, event.scores)
+        elif isinstance(event, Saved) and self._writer is not None:
+            self._writer.flush()
 
     def _write(self, group: str, step: int, scores: Mapping[str, Any]) -> None:
         if self._writer is None:

@@ -1,0 +1,137 @@
+import io
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from regard.training.config import TrainingConfig
+from regard.training.events import Event, Logged, Saved, Updated, Validated, Warned
+from regard.training.progress import LiveDisplay, Meter, PlainDisplay, display, in_words
+from regard.training.selection import Selection
+
+
+def updated(step: int, seconds: float, tokens: int = 1000, loss: float = 3.5) -> Updated:
+    return Updated(
+        step=step,
+        epoch=2,
+        loss=loss,
+        tokens=tokens,
+        learning_rate=0.0005,
+        gradient_norm=1.0,
+        seconds=seconds,
+    )
+
+
+VALIDATED = Validated(
+    step=1300, scores={"loss": 1.25, "bleu": 31.0}, selection=Selection("bleu", None, 1100, 32.5, waited=2)
+)
+
+
+def shown(events: Sequence[Event], config: TrainingConfig, every_seconds: float = 0.0) -> list[str]:
+    stream = io.StringIO()
+    with PlainDisplay(stream, config, every_seconds) as show:
+        for event in events:
+            show(event)
+    return stream.getvalue().split("\n")[:-1]
+
+
+def test_a_plain_line_has_all_figures() -> None:
+    lines = shown([updated(10, 1.0), updated(20, 3.0)], TrainingConfig(max_updates=50))
+    assert lines[1] == "step 20  epoch 2  loss 3.500  learning rate 5.00e-04  500 tokens/s  0:06 left"
+
+
+def test_plain_lines_come_every_so_many_seconds() -> None:
+    events = [updated(step, step / 100) for step in range(100)]
+    assert shown(events, TrainingConfig(max_updates=100), every_seconds=60.0) == []
+
+
+def test_validations_checkpoints_and_warnings_always_have_a_line() -> None:
+    events: list[Event] = [
+        VALIDATED,
+        Saved(step=1300, folder=Path("run/x")),
+        Warned(text="[bold]7"),
+        Logged(line={"step": 1300}),
+    ]
+    assert shown(events, TrainingConfig(max_updates=1), every_seconds=60.0) == [
+        "step 1,300  validation: loss 1.25  bleu 31  (best bleu at step 1100)",
+        "step 1,300  saved run/x",
+        "warning: [bold]7",
+    ]
+
+
+def test_the_best_validation_is_called_so() -> None:
+    best = Validated(step=7, scores={"loss": 1.0}, selection=Selection("loss", None, 7, 1.0))
+    assert shown([best], TrainingConfig(max_updates=1)) == ["step 7  validation: loss 1  (the best so far)"]
+
+
+def test_a_loss_that_is_none_is_shown_as_it_is() -> None:
+    (line,) = shown([updated(3, 1.0, loss=math.nan)], TrainingConfig(patience=2))
+    assert line == "step 3  epoch 2  loss nan  learning rate 5.00e-04  0 tokens/s"
+
+
+@pytest.mark.parametrize(
+    ("config", "left", "share"),
+    [
+        (TrainingConfig(max_updates=70), 10.0, 3 / 7),
+        (TrainingConfig(max_minutes=0.1), 1.0, 5 / 6),
+        (TrainingConfig(max_updates=70, max_minutes=0.1), 1.0, 5 / 6),
+        (TrainingConfig(max_updates=30, max_minutes=0.1), 0.0, 1.0),
+        (TrainingConfig(patience=3), None, None),
+    ],
+)
+def test_the_time_left_is_to_the_end_that_comes_first(
+    config: TrainingConfig, left: float | None, share: float | None
+) -> None:
+    meter = Meter(config)
+    assert meter.seconds_left() is None
+    for event in (updated(22, 3.0), updated(30, 5.0)):
+        meter.take(event)
+    assert meter.seconds_left() == (None if left is None else pytest.approx(left))
+    assert meter.share(updated(30, 5.0)) == (None if share is None else pytest.approx(share))
+
+
+def test_the_speed_is_that_of_the_last_seconds() -> None:
+    meter = Meter(TrainingConfig(patience=1))
+    for second in range(100):
+        meter.take(updated(second, float(second), tokens=10 if second < 80 else 70))
+    assert meter.tokens_per_second() == pytest.approx(70)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (125, "2:05"), (3_723, "1:02:03"), (90_000, "25:00:00")]
+)
+def test_times_are_written_as_on_a_clock(seconds: float, text: str) -> None:
+    assert in_words(seconds) == text
+
+
+def test_a_stream_that_is_no_terminal_has_plain_lines() -> None:
+    assert isinstance(display(io.StringIO(), TrainingConfig(patience=1)), PlainDisplay)
+
+
+def terminal(width: int = 120) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None, legacy_windows=False)
+
+
+def test_a_terminal_has_a_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Console, "is_terminal", True)
+    assert isinstance(display(io.StringIO(), TrainingConfig(patience=1)), LiveDisplay)
+
+
+@pytest.mark.parametrize("config", [TrainingConfig(max_updates=50), TrainingConfig(patience=3)])
+def test_the_live_line_has_all_figures_and_what_stays_stands_above(config: TrainingConfig) -> None:
+    console = terminal()
+    with LiveDisplay(console, config) as show:
+        for event in (updated(10, 1.0), VALIDATED, Warned(text="[bold]7"), updated(1320, 3.0)):
+            show(event)
+    assert isinstance(console.file, io.StringIO)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
+    last = text.rstrip().replace("\r", "\n").split("\n")[-1]
+    assert last.startswith("step 1,320 ")
+    for figure in ("epoch 2", "loss 3.500", "learning rate 5.00e-04", "500 tokens/s", "best bleu 32.5 at 1,100"):
+        assert figure in last
+    assert ("0:00 left" in last) == (config.max_updates is not None)
+    assert "step 1,300  validation: loss 1.25  bleu 31  (best bleu at step 1100)" in text
+    assert "warning: [bold]7" in text
