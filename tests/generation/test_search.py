@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regard.errors import OptionError
 from regard.generation.forced import forced_log_probabilities
-from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, search
+from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, largest, search
 from regard.models.transformer import Transformer, TransformerConfig
 
 BEGIN, END = 1, 2
@@ -155,3 +155,12 @@ def test_tokens_that_are_never_produced_are_not() -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, float], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         SearchOptions(**options)  # type: ignore[arg-type]
+
+
+@given(st.integers(1, 1_000), st.integers(1, 11), st.integers(0, 2**31))
+def test_the_largest_are_those_of_topk(vocab_size: int, count: int, seed: int) -> None:
+    values = torch.randn(2, 3, vocab_size, generator=torch.Generator().manual_seed(seed))
+    count = min(count, vocab_size)
+    found, places = largest(values, count)
+    assert torch.equal(found, values.topk(count).values)
+    assert torch.equal(values.gather(-1, places), found)

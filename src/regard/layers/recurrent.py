@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from regard.attention.call import Memory
 from regard.attention.masks import Padding
+from regard.layers.dropout import Dropout
 
 CellKind = Literal["rnn", "gru", "lstm"]
 
@@ -111,7 +112,7 @@ class RecurrentCells(nn.Module):
         widths = [input_dim] + [hidden_dim] * (num_layers - 1)
         self.layers = nn.ModuleList([CELLS[kind](input_size=width, hidden_size=hidden_dim) for width in widths])
         self.num_layers = num_layers
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for cell in self.layers:
             assert isinstance(cell, nn.RNNCellBase)
             initialize(cell)
@@ -172,7 +173,7 @@ class Readout(nn.Module):
     def __init__(self, *part_dims: int, model_dim: int, dropout: float) -> None:
         super().__init__()
         self.linear = nn.Linear(sum(part_dims), model_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
