@@ -39,8 +39,9 @@ class SinusoidalPositions(nn.Module):
     def forward(self, start: int, length: int) -> Float[Tensor, "N M"]:
         """Return the vectors of the positions from `start` on."""
         if start + length > len(self.table):
-            positions = torch.arange(2 * (start + length), device=self.table.device)
-            self.table = sinusoidal(positions, self.model_dim).to(self.table)
+            with torch.inference_mode(False):  # what is kept must serve training too
+                positions = torch.arange(2 * (start + length), device=self.table.device)
+                self.table = sinusoidal(positions, self.model_dim).to(self.table)
         return self.table[start : start + length]
 
 

@@ -29,8 +29,8 @@ def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
     """Run a call."""
     batch, heads, queries, _ = call.query.shape
     keys = call.key.shape[2]
-    query = (call.query * call.scale).reshape(batch * heads, queries, -1)
-    key = call.key.reshape(batch * heads, keys, -1)
+    query = (call.query * call.scale).flatten(0, 1)
+    key = call.key.flatten(0, 1)
     scores = torch.bmm(query, key.transpose(1, 2)).view(batch, heads, queries, keys)
     added, blind = added_and_blind(call)
     if added is not None:
@@ -38,8 +38,8 @@ def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
     weights = torch.softmax(scores, dim=-1)
     if call.dropout:
         weights = torch.dropout(weights, call.dropout, train=True)
-    value = call.value.reshape(batch * heads, keys, -1)
-    context = torch.bmm(weights.view(batch * heads, queries, keys), value).view(batch, heads, queries, -1)
+    value = call.value.flatten(0, 1)
+    context = torch.bmm(weights.view(batch * heads, queries, keys), value).view(batch, heads, queries, value.shape[-1])
     return context if blind is None else context.masked_fill(blind, 0.0)
 
 

@@ -1,0 +1,99 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regard.attention.catalogue import POSITIONS
+from regard.attention.positions import LearnedPositions, SinusoidalPositions, sinusoidal
+from regard.errors import OptionError, ShapeError
+from tests.attention.judge import SIZES, as_a_user
+
+
+def test_sines_and_cosines_by_hand() -> None:
+    table = sinusoidal(torch.arange(4), 6)
+    for position in range(4):
+        for pair in range(3):
+            angle = position / 10_000 ** (2 * pair / 6)
+            assert table[position, 2 * pair].item() == pytest.approx(math.sin(angle), abs=1e-6)
+            assert table[position, 2 * pair + 1].item() == pytest.approx(math.cos(angle), abs=1e-6)
+
+
+def check_rotation(position: int, shift: int) -> None:
+    """A shift by d turns every pair of columns by d / 10000^(2j/M), at every position (Vaswani et al. 2017, 3.5)."""
+    here, there = sinusoidal(torch.tensor([position, position + shift]), 22).double()
+    for pair in range(11):
+        angle = shift / 10_000 ** (2 * pair / 22)
+        sine, cosine = here[2 * pair], here[2 * pair + 1]
+        assert there[2 * pair].item() == pytest.approx(
+            (sine * math.cos(angle) + cosine * math.sin(angle)).item(), abs=3e-7
+        )
+        assert there[2 * pair + 1].item() == pytest.approx(
+            (cosine * math.cos(angle) - sine * math.sin(angle)).item(), abs=3e-7
+        )
+
+
+@given(st.integers(0, 100_000), st.integers(-1000, 1000))
+def test_a_shift_is_a_rotation(position: int, shift: int) -> None:
+    check_rotation(position, shift)
+
+
+def test_two_positions_of_one_distance_are_as_alike_anywhere() -> None:
+    table = sinusoidal(torch.arange(200), 64)
+    products = (table[:-7] * table[7:]).sum(dim=1)
+    torch.testing.assert_close(products, products[:1].expand_as(products), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", POSITIONS)
+def test_the_position_is_the_number_that_was_asked_for(name: str) -> None:
+    part = POSITIONS[name].build(SIZES._replace(query_dim=22, offset=12))
+    whole = part(0, 17)
+    assert whole.shape == (17, 22)
+    for position in range(17):
+        assert torch.equal(part(position, 1), whole[position : position + 1])
+    assert torch.equal(part(3, 5), whole[3:8])
+    assert part(4, 0).shape == (0, 22)
+
+
+def test_sinusoidal_positions_have_no_end_and_are_not_saved() -> None:
+    part = SinusoidalPositions(22)
+    before = part(250, 6).clone()
+    assert torch.equal(part(1000, 3), sinusoidal(torch.arange(1000, 1003), 22))
+    assert torch.equal(part(250, 6), before)
+    assert part.state_dict() == {}
+    assert list(part.parameters()) == []
+
+
+def test_positions_that_grew_in_inference_mode_serve_training() -> None:
+    part = SinusoidalPositions(22)
+    with torch.inference_mode():
+        part(1000, 3)
+    states = torch.randn(3, 22, requires_grad=True)
+    (states * part(1000, 3)).sum().backward()
+    assert states.grad is not None
+
+
+def test_positions_follow_the_model_to_another_precision() -> None:
+    part = SinusoidalPositions(22).to(torch.bfloat16)
+    assert part(0, 3).dtype == torch.bfloat16
+    assert part(1000, 3).dtype == torch.bfloat16
+
+
+def test_learned_positions_learn() -> None:
+    part = LearnedPositions(7, 11)
+    part(2, 3).sum().backward()
+    assert part.weight.grad is not None
+    assert part.weight.grad.sum(dim=1).tolist() == [0, 0, 11, 11, 11, 0, 0]
+
+
+def test_learned_positions_end() -> None:
+    part = LearnedPositions(7, 11)
+    assert part(2, 5).shape == (5, 11)
+    with as_a_user(), pytest.raises(ShapeError, match="There are 7 learned positions and 8 were asked for"):
+        part(2, 6)
+
+
+def test_sines_need_cosines() -> None:
+    with pytest.raises(OptionError, match=r"model_dim \(11\) must be even"):
+        sinusoidal(torch.arange(3), 11)
