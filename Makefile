@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 
-.PHONY: demo test check format lint types test-all bench clean
+.PHONY: demo test check format lint types test-rest test-all bench clean
 
 # One stamp a set-up: a change of the requirements installs anew. torch first, by its pin, so that the CPU build is taken where there is one.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -33,5 +33,14 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(BIN)/mypy
 
-test-all: $(VENV)/.installed
-	$(BIN)/python -m pytest
+# What `make test` leaves out: learning, browser and slow tests.
+test-rest: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "learning or browser or slow"
+
+test-all: test test-rest
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/run.py --data $(DATA)
+
+clean:
+	rm -rf $(VENV) .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
