@@ -5,10 +5,12 @@ is imported when it is run: help loads no torch.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from regard import __version__
 from regard.cli.inputs import split_recipe_options
@@ -38,6 +40,8 @@ def build_app() -> App:
         exit_on_error=False,
         print_error=False,
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
+        default_parameter=Parameter(negative=""),
     )
     for name, text in COMMANDS.items():
         app.command(f"regard.cli.{name}:run", name=name, help=text)
@@ -59,13 +63,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("Interrupted.")
         return 130
+    except Ended:
+        complain("Ended.")
+        return 143
     except BrokenPipeError:
         # Who read our output has left, as `head` does. Python would complain once more while it closes the pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except (MemoryError, OSError, RuntimeError) as error:
+        complain(failure(error))
+        return 1
     return status if isinstance(status, int) else 0
+
+
+def failure(error: Exception) -> str:
+    """Say what the machine could not do; what is our own fault is raised on."""
+    lacking = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if lacking or "can't allocate memory" in str(error):
+        return "There is not enough memory. A smaller --batch-size needs less."
+    if isinstance(error, OSError):
+        place = "" if error.filename is None else f"{error.filename}: "
+        return f"{place}{error.strerror or error}."
+    raise error
+
+
+class Ended(BaseException):
+    """SIGTERM came: the command leaves as it does on SIGINT, with its unfinished files removed."""
+
+
+def end(number: int, frame: FrameType | None) -> None:
+    """Leave on SIGTERM."""
+    raise Ended
 
 
 def entry() -> None:
     """Be the console script."""
+    signal.signal(signal.SIGTERM, end)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(main())

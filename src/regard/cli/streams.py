@@ -1,13 +1,20 @@
 """What commands read and write: results on standard output or in a file, everything else on standard error."""
 
+import gzip
 import os
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from regard.errors import OptionError, WorkError
+from regard.errors import DataError, OptionError, WorkError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 def say(text: str) -> None:
@@ -20,18 +27,40 @@ def complain(text: str) -> None:
     say(f"regard: {text}")
 
 
+def result_console() -> "Console":
+    """Return what draws tables and maps on standard output."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, highlight=False)
+
+
 @contextmanager
 def opened_input(path: Path | None) -> Iterator[tuple[BinaryIO, str]]:
-    """Open a file, or standard input where none is named, and give it a name for messages."""
+    """Open a file, plain or gzip, or standard input where none is named, and give it a name for messages."""
     if path is None or str(path) == "-":
         yield sys.stdin.buffer, "standard input"
         return
     try:
         stream = path.open("rb")
+        packed = stream.peek(2).startswith(GZIP_MAGIC)
     except OSError as error:
         raise OptionError(f"{path} cannot be read: {error.strerror}.") from error
     with stream:
-        yield stream, str(path)
+        yield cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if packed else stream, str(path)
+
+
+def lines_of(stream: BinaryIO, name: str) -> Iterator[str]:
+    """Yield the lines of an input as they come.
+
+    Raises:
+        DataError: A line is not UTF-8, or the stream ends in the middle of its gzip file.
+    """
+    from regard.data.text import iterate_lines
+
+    try:
+        yield from iterate_lines(stream, name)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{name} is a damaged gzip file: {error}.") from error
 
 
 class Output:
@@ -41,9 +70,9 @@ class Output:
         self.stream, self.name = stream, name
 
     def line(self, text: str) -> None:
-        """Write a line."""
+        """Write a line. A line feed in the text becomes a blank, for it would be read as a line's end."""
         try:
-            self.stream.write(text.replace("\n", " ").encode("utf-8", "surrogatepass") + b"\n")
+            self.stream.write(text.replace("\n", " ").encode("utf-8") + b"\n")
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -1,6 +1,7 @@
 """How good a translator is: loss, BLEU, chrF and alignment error rate, over all and by source length."""
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,8 @@ class Evaluation:
 
     Attributes:
         sentences: How many there were.
+        too_long: The numbers, from 0, of pairs that are longer than the model takes at once: they are translated in
+            parts, and left out of loss and alignment error rate.
         loss: Mean negative log-likelihood of a reference token, in nats, without label smoothing.
         perplexity: Its exponential.
         bleu: Corpus BLEU, 0 to 100.
@@ -48,10 +51,12 @@ class Evaluation:
         signatures: How BLEU and chrF were computed, as sacrebleu tells it.
         alignment_error_rate: Of the alignment of the references, where gold links were given.
         buckets: Scores by length of the source.
+        seconds: How long the translation took.
         translations: What was scored.
     """
 
     sentences: int
+    too_long: list[int]
     loss: float
     perplexity: float
     bleu: float
@@ -60,6 +65,7 @@ class Evaluation:
     signatures: dict[str, str]
     alignment_error_rate: float | None
     buckets: list[Bucket]
+    seconds: float
     translations: list[str] = field(repr=False)
 
 
@@ -88,26 +94,35 @@ def evaluate(
     """
     if not sources:
         raise DataError("There is nothing to evaluate: the test set is empty.")
-    found = translator.translate(sources, options=options, batch_size=batch_size)
-    texts = [several[0].text for several in found]
-    scores = translator.token_scores(sources, references, batch_size=batch_size)
-    tokens = sum(len(score) for score in scores)
-    loss = -sum(float(score.sum()) for score in scores) / tokens
     bleu, chrf = metrics(tokenize, lowercase)
+    if gold is not None:
+        translator.attending_layers()
+    began = time.perf_counter()
+    found = translator.translate(sources, options=options, batch_size=batch_size)
+    seconds = time.perf_counter() - began
+    texts = [several[0].text for several in found]
+    too_long = translator.too_long(sources, references)
+    fitting = [number for number in range(len(sources)) if number not in too_long]
+    pairs = [sources[n] for n in fitting], [references[n] for n in fitting]
+    scores = translator.token_scores(*pairs, batch_size=batch_size)
+    tokens = sum(len(score) for score in scores)
+    loss = -sum(float(score.sum()) for score in scores) / tokens if tokens else math.nan
     rate = None
     if gold is not None:
-        links = translator.align(sources, references, batch_size=batch_size)
-        rate = alignment_error_rate(links, gold).error_rate
+        links = translator.align(*pairs, batch_size=batch_size)
+        rate = alignment_error_rate(links, [gold[n] for n in fitting]).error_rate
     return Evaluation(
         sentences=len(sources),
+        too_long=sorted(too_long),
         loss=loss,
-        perplexity=math.exp(loss) if loss < 700 else math.inf,
+        perplexity=math.exp(loss) if not loss >= 700 else math.inf,
         bleu=bleu.corpus_score(texts, [list(references)]).score,
         chrf=chrf.corpus_score(texts, [list(references)]).score,
         exact=sum(text == reference for text, reference in zip(texts, references, strict=True)) / len(texts),
         signatures={"bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())},
         alignment_error_rate=rate,
         buckets=by_length(sources, texts, references, tokenize, lowercase),
+        seconds=seconds,
         translations=texts,
     )
 
@@ -118,7 +133,10 @@ def metrics(tokenize: str, lowercase: bool) -> tuple[Any, Any]:
     if tokenize not in names:
         raise OptionError(f"tokenize {tokenize!r} is unknown to sacrebleu; there are {', '.join(names)}.")
     # force: the warning about text that looks tokenized already is for people who forgot; here it was chosen.
-    bleu = BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
+    try:
+        bleu = BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
+    except (ImportError, RuntimeError, OSError) as error:  # some of its tokenizers need more than sacrebleu brings
+        raise OptionError(f"tokenize {tokenize!r} cannot be used here: {error}") from error
     return bleu, CHRF(lowercase=lowercase)
 
 

@@ -1,5 +1,9 @@
 """Cutting a text that is too long for a model into parts that are not, at the best places there are."""
 
+from collections.abc import Sequence
+from itertools import islice
+
+from regard.data.text import WORD, split_words
 from regard.data.tokenizers import Tokenizer
 
 ENDS = [".!?。！？", ";:；：", ",、，"]
@@ -10,26 +14,46 @@ def split_long(text: str, tokenizer: Tokenizer, max_length: int) -> list[str]:
     """Return parts of at most `max_length` tokens; a text that is short enough is one part.
 
     A cut falls behind the last sentence end that fits, else behind a semicolon or comma, else between words, else
-    within a word. The blank at a cut is dropped.
+    within a word. The blank at a cut is dropped. The work grows with the text's length, not with its square.
     """
-    parts = []
-    while len(tokenizer.encode(text).ids) > max_length:
-        cut = best_cut(text, longest_fit(text, tokenizer, max_length))
-        parts.append(text[:cut].rstrip(" "))
-        text = text[cut:].lstrip(" ")
-    return [*parts, text] if text or not parts else parts
+    parts: list[str] = []
+    start = 0
+    while start < len(text) or not parts:
+        end = longest_fit(text, start, tokenizer, max_length)
+        if end < len(text):
+            end = start + best_cut(text[start : end + 2], end - start)
+        parts.append(text[start:end] if end == len(text) else text[start:end].rstrip(" "))
+        start = end
+        while text[start : start + 1] == " ":
+            start += 1
+    return parts
 
 
-def longest_fit(text: str, tokenizer: Tokenizer, max_length: int) -> int:
-    """Return how many characters, at least one, have at most `max_length` tokens."""
-    fits, too_many = 1, len(text)
-    step = max_length
-    while fits + step < too_many:  # look ahead in growing steps, so that a huge text is not encoded again and again
-        if len(tokenizer.encode(text[: fits + step]).ids) > max_length:
-            too_many = fits + step
+def longest_fit(text: str, start: int, tokenizer: Tokenizer, max_length: int) -> int:
+    """Return where the longest piece from `start` ends that has at most `max_length` tokens: behind a word, if it can.
+
+    A piece has one character at least.
+    """
+    size = 8 * max_length
+    while True:
+        window = text[start : start + size]
+        encoding = tokenizer.encode(window)
+        if len(encoding.ids) > max_length:
             break
-        fits += step
-        step *= 2
+        if start + size >= len(text):
+            return len(text)
+        size *= 2
+    whole = encoding.words[max_length]  # so many words stand before the first token that is too many
+    if whole > 0:
+        end = next(islice(WORD.finditer(window), whole - 1, None)).end()
+        if len(tokenizer.encode(window[:end]).ids) <= max_length:
+            return start + end
+    return start + longest_beginning(window, tokenizer, max_length)
+
+
+def longest_beginning(text: str, tokenizer: Tokenizer, max_length: int) -> int:
+    """Return how many characters, at least one, of a text that is too long have at most `max_length` tokens."""
+    fits, too_many = 1, len(text)
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
         if len(tokenizer.encode(text[:middle]).ids) > max_length:
@@ -51,3 +75,16 @@ def best_cut(text: str, end: int) -> int:
             return places[-1]
     blank = text.rfind(" ", 1, end + 1)
     return blank if blank > 0 else end
+
+
+def first_words(text: str, parts: Sequence[str]) -> list[int]:
+    """Return for each part, of those that a text was cut into, which word of the text its first word is."""
+    numbers: list[int] = []
+    words = place = 0
+    for part in parts:
+        start = text.index(part, place)
+        inside = bool(part) and start > 0 and WORD.fullmatch(text, start - 1, start + 1) is not None
+        numbers.append(words - inside)
+        words = numbers[-1] + len(split_words(part))
+        place = start + len(part)
+    return numbers

@@ -15,11 +15,11 @@ from regard.generation.forced import forced_log_probabilities
 from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, search
 from regard.inspection.alignment_site import AlignmentSite, SiteName
 from regard.inspection.alignment_site import Step as WordStep
-from regard.inspection.alignments import Links
+from regard.inspection.alignments import Link, Links
 from regard.inspection.lens import Lens
 from regard.inspection.words import join_links, merge_words
 from regard.models.roles import Seq2Seq
-from regard.tasks.parts import split_long
+from regard.tasks.parts import first_words, split_long
 
 PAD_LABEL = -100
 
@@ -33,13 +33,14 @@ class Translation:
         log_probability: Natural logarithm of its probability: what `score` gives for it. A text that was translated
             in parts has the sum of theirs.
         score: What hypotheses were compared by: log_probability / tokens^length_penalty.
-        parts: In how many parts the text was translated; 1 unless it was longer than the model reads.
+        parts: The texts that it was translated from and to, one by one; more than one if the text was longer than
+            the model reads, none for an empty text.
     """
 
     text: str
     log_probability: float
     score: float
-    parts: int = 1
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +110,11 @@ class Translator:
         """Where the model is."""
         return self.model.output.weight.device
 
+    @property
+    def max_target_length(self) -> int:
+        """The most tokens of a translation, found or given; a model without a limit of its own gets a generous one."""
+        return 8 * (self.max_length + 20) if self.model.max_target is None else self.model.max_target - 1
+
     def translate(
         self,
         texts: Sequence[str],
@@ -128,6 +134,9 @@ class Translator:
         if batch_size < 1:
             raise OptionError(f"batch_size must be at least 1; it is {batch_size}.")
         options = options or self.options
+        limit = self.max_target_length
+        if max_length is not None and not 1 <= max_length <= limit:
+            raise OptionError(f"max_length must lie between 1 and {limit} for this model; it is {max_length}.")
         parts = [split_long(text, self.tokenizers.source, self.max_length) for text in texts]
         flat = [part for text in parts for part in text]
         translated = iter(self.search(flat, options, max_length, batch_size))
@@ -139,7 +148,8 @@ class Translator:
         """Translate texts that are short enough, in batches of like length."""
         encodings = self.tokenizers.source.encode_batch(texts)
         found: list[list[Translation]] = [[] for _ in texts]
-        for numbers in batches_of_like_length([len(e.ids) for e in encodings], batch_size):
+        lengths_of = [len(e.ids) if split_words(text) else 0 for text, e in zip(texts, encodings, strict=True)]
+        for numbers in batches_of_like_length(lengths_of, batch_size):
             source, lengths = self.source_batch([encodings[n] for n in numbers])
             hypotheses = search(
                 self.model,
@@ -155,8 +165,7 @@ class Translator:
 
     def target_limit(self, source_length: int, max_length: int | None) -> int:
         """Return the greatest number of tokens of a translation."""
-        limit = 2 * source_length + 20 if max_length is None else max_length
-        return min(limit, (self.model.max_target or limit + 1) - 1)
+        return min(2 * source_length + 20 if max_length is None else max_length, self.max_target_length)
 
     def finished(self, text: str, hypotheses: list[Hypothesis], options: SearchOptions) -> list[Translation]:
         """Turn hypotheses into text, each text once, with the log-probability that `score` would give it.
@@ -165,15 +174,15 @@ class Translator:
         """
         translations: dict[str, Translation] = {}
         for hypothesis in hypotheses:
-            written = self.tokenizers.target.decode(hypothesis.tokens)
+            written = self.tokenizers.target.decode(hypothesis.tokens).rstrip("\r")  # it would be read as a line's end
             if written in translations:
                 continue
             ids = self.tokenizers.target.encode(written).ids
             log_probability, length = hypothesis.log_probability, len(hypothesis.tokens) + 1
-            if tuple(ids) != hypothesis.tokens:
+            if tuple(ids) != hypothesis.tokens and len(ids) <= self.max_target_length:
                 log_probability, length = self.score([text], [written])[0], len(ids) + 1
             score = log_probability / length**options.length_penalty
-            translations[written] = Translation(written, log_probability, score)
+            translations[written] = Translation(written, log_probability, score, ((text, written),))
         return sorted(translations.values(), key=lambda translation: -translation.score)
 
     def score(self, sources: Sequence[str], targets: Sequence[str], *, batch_size: int = 32) -> list[float]:
@@ -183,8 +192,11 @@ class Translator:
     def token_scores(
         self, sources: Sequence[str], targets: Sequence[str], *, batch_size: int = 32
     ) -> list[Float[Tensor, "T"]]:
-        """Return the log-probability of each token of each target and of its end, in float64."""
-        result: list[Tensor] = [torch.zeros(0)] * len(sources)
+        """Return the log-probability of each token of each target and of its end, in float64.
+
+        Where both texts are empty there is none: the translation of an empty text is empty, and needs no model.
+        """
+        result: list[Tensor] = [torch.zeros(0, dtype=torch.float64)] * len(sources)
         for batch in self.pair_batches(sources, targets, batch_size):
             encoded = self.model.encode(batch.source, batch.source_lengths)
             scores = forced_log_probabilities(self.model, encoded, batch.target, batch.labels).double().cpu()
@@ -198,13 +210,9 @@ class Translator:
         """Say what each target looked at in its source: one forward of the pair under the lens.
 
         Yields:
-            The number of a pair and its attention, pairs of like length together.
+            The number of a pair and its attention, pairs of like length together, without those that are both empty.
         """
-        if not self.model.alignment_sites():
-            raise OptionError(
-                "This model has no attention to its source: its context is fixed. "
-                "Train one with attention, for example with --preset gru-attention."
-            )
+        self.attending_layers()
         for batch in self.pair_batches(sources, targets, batch_size):
             weights = self.watched(batch)
             for row, number in enumerate(batch.numbers):
@@ -253,9 +261,33 @@ class Translator:
             links[number] = join_links(self.site_weights(attention, site))
         return links
 
+    def align_parts(
+        self,
+        texts: Sequence[str],
+        translations: Sequence[Translation],
+        *,
+        layer: int | str | None = None,
+        head: int | None = None,
+        batch_size: int = 32,
+    ) -> list[Links]:
+        """Link the words of texts and of the translations that `translate` gave them, part by part."""
+        parts = [part for translation in translations for part in translation.parts]
+        sources, targets = [source for source, _ in parts], [target for _, target in parts]
+        aligned = iter(self.align(sources, targets, layer=layer, head=head, batch_size=batch_size))
+        result: list[Links] = []
+        for text, translation in zip(texts, translations, strict=True):
+            links: set[Link] = set()
+            target_start = 0
+            source_starts = first_words(text, [source for source, _ in translation.parts])
+            for source_start, (_, target) in zip(source_starts, translation.parts, strict=True):
+                links |= {(source_start + s, target_start + t) for s, t in next(aligned)}
+                target_start += len(split_words(target))
+            result.append(frozenset(links))
+        return result
+
     def chosen_site(self, layer: int | str | None = None, head: int | None = None) -> AlignmentSite:
         """Return the weights to take: those that the run stores, or what is named."""
-        names = self.model.alignment_sites()
+        names = self.attending_layers()
         if layer is None and self.site is not None and head is None:
             return self.site
         if layer is None:
@@ -266,7 +298,18 @@ class Translator:
             layer = names[layer]
         if layer not in names:
             raise OptionError(f"layer {layer!r} is unknown; there are {', '.join(names)}.")
-        return AlignmentSite(layer, head, "user")
+        step = self.site.step if self.site is not None and self.site.layer == layer else "emitting"
+        return AlignmentSite(layer, head, "user", step=step)
+
+    def attending_layers(self) -> list[str]:
+        """Name the layers that look at the source; a model that has none cannot say what it looked at."""
+        names = self.model.alignment_sites()
+        if not names:
+            raise OptionError(
+                "This model has no attention to its source: its context is fixed. "
+                "Train one with attention, for example with --preset gru-attention."
+            )
+        return names
 
     def site_weights(self, attention: PairAttention, site: AlignmentSite) -> Float[Tensor, "T S"]:
         """Return the weights between words at a site."""
@@ -294,13 +337,37 @@ class Translator:
         lengths = torch.tensor([len(row) for row in rows])
         return padded(rows, tokenizer.pad_id).to(self.device), lengths
 
+    def too_long(self, sources: Sequence[str], targets: Sequence[str]) -> dict[int, str]:
+        """Say which pairs are longer than the model reads at once, by their number, and how long they are."""
+        return self.length_faults(
+            self.tokenizers.source.encode_batch(sources), self.tokenizers.target.encode_batch(targets)
+        )
+
+    def length_faults(self, given: Sequence[Encoding], made: Sequence[Encoding]) -> dict[int, str]:
+        """Say of encoded pairs which are too long."""
+        faults = {}
+        for number, (source, target) in enumerate(zip(given, made, strict=True)):
+            sides = (("source", source, self.max_length), ("target", target, self.max_target_length))
+            for side, encoding, limit in sides:
+                if len(encoding.ids) > limit:
+                    faults[number] = (
+                        f"the {side} has {len(encoding.ids):,} tokens and the model takes {limit:,} at once."
+                    )
+        return faults
+
     def pair_batches(self, sources: Sequence[str], targets: Sequence[str], batch_size: int) -> Iterator["PairBatch"]:
-        """Put pairs into batches of like length."""
+        """Put pairs into batches of like length, those without a word on either side left out."""
         if len(sources) != len(targets):
             raise DataError(f"There are {len(sources)} sources and {len(targets)} targets: give one for each.")
         given, made = self.tokenizers.source.encode_batch(sources), self.tokenizers.target.encode_batch(targets)
+        faults = self.length_faults(given, made)
+        if faults:
+            raise DataError([f"pair {number + 1}: {fault}" for number, fault in faults.items()])
         begin, end = self.vocabulary.begin, self.vocabulary.end
-        lengths = [len(s.ids) + len(t.ids) + 1 for s, t in zip(given, made, strict=True)]
+        lengths = [
+            len(s.ids) + len(t.ids) + 1 if split_words(source) or split_words(target) else 0
+            for source, target, s, t in zip(sources, targets, given, made, strict=True)
+        ]
         for numbers in batches_of_like_length(lengths, batch_size):
             source, source_lengths = self.source_batch([given[n] for n in numbers])
             target = padded([[begin, *made[n].ids] for n in numbers], self.tokenizers.target.pad_id)
@@ -353,7 +420,7 @@ def joined(parts: list[list[Translation]]) -> list[Translation]:
             " ".join(part[rank].text for part in parts if part[rank].text),
             sum(part[rank].log_probability for part in parts),
             sum(part[rank].score for part in parts),
-            len(parts),
+            tuple(piece for part in parts for piece in part[rank].parts),
         )
         for rank in range(count)
     ]

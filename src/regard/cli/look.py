@@ -1,0 +1,73 @@
+"""`regard look`: which words of the input each word of the output used, in the terminal, as a picture, as a page."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from regard.cli.inputs import Machine, RunFolder, Site
+from regard.cli.streams import result_console, say
+from regard.errors import OptionError
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to look at, and where to show it."""
+
+    target: Annotated[str | None, Parameter(help="A translation to look at instead of the run's own.")] = None
+    steps: Annotated[
+        bool, Parameter(help="Show each step: scores, weights, shares of the context, the best candidates.")
+    ] = False
+    png: Annotated[Path | None, Parameter(help="Write the map as a picture to this file.")] = None
+    html: Annotated[Path | None, Parameter(help="Write a page with all heads to this file; it needs no network.")] = (
+        None
+    )
+    site: Site = field(default_factory=Site)
+    machine: Machine = field(default_factory=Machine)
+
+
+def run(
+    folder: RunFolder,
+    text: Annotated[str, Parameter(name="TEXT", help="The sentence, in quotation marks.")],
+    /,
+    *,
+    options: Options | None = None,
+) -> int:
+    """Show which words of the input each word of the output used."""
+    options = options or Options()
+    refuse_broken(text, "TEXT")
+    refuse_broken(options.target or "", "--target")
+    translator = options.machine.load(folder)
+
+    from regard.inspection.figures import save_png
+    from regard.inspection.page import write_page
+    from regard.inspection.terminal import heat_map, step_table
+    from regard.tasks.look import look
+
+    seen = look(translator, text, options.target, **options.site.names(translator), steps=options.steps)
+    console = result_console()
+    console.print(heat_map(seen.map))
+    console.print(seen.target, markup=False, soft_wrap=True)
+    console.print(f"log-probability {seen.log_probability:.6f}")
+    for number, step in enumerate(seen.map.steps, 1):
+        console.print()
+        console.print(step_table(step, number=number))
+    if options.png is not None:
+        save_png(seen.map, options.png)
+        say(f"The picture is in {options.png}.")
+    if options.html is not None:
+        write_page(options.html, [seen.map], title=seen.source, heads=[seen.heads])
+        say(f"The page is in {options.html}.")
+    return 0
+
+
+def refuse_broken(text: str, name: str) -> None:
+    """Refuse what the terminal handed over in another encoding than UTF-8, or in several lines."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise OptionError(f"{name} is not UTF-8 at character {error.start + 1}.") from None
+    if "\n" in text:
+        raise OptionError(f"{name} has several lines; look at one sentence at a time.")
