@@ -1,4 +1,3 @@
-import signal
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -54,25 +53,22 @@ def test_random_numbers_that_a_loader_draws_do_not_touch_those_of_training() -> 
     assert len(values) == 4
 
 
-def test_the_news_of_a_dead_worker_waits_until_its_batch_is_due() -> None:
-    """PyTorch raises it from a handler of SIGCHLD, which must not run between two lines of an update."""
-    told: list[int] = []
+def test_a_loader_is_closed_at_the_end_of_an_epoch_and_of_the_training() -> None:
+    closed: list[int] = []
 
-    def with_handler(epoch: int, position: int) -> Iterator[Number]:
-        signal.signal(signal.SIGCHLD, lambda number, _: told.append(number))
-        return three_an_epoch(epoch, position)
+    def closing(epoch: int, position: int) -> Iterator[Number]:
+        try:
+            yield from three_an_epoch(epoch, position)
+        finally:
+            closed.append(epoch)
 
-    before = signal.getsignal(signal.SIGCHLD)
-    try:
-        feed = Feed(with_handler, Place(0, 0), CPU)
-        feed.take()
-        signal.raise_signal(signal.SIGCHLD)
-        assert told == []
-        feed.close()
-        signal.raise_signal(signal.SIGCHLD)
-        assert told == [signal.SIGCHLD]
-    finally:
-        signal.signal(signal.SIGCHLD, before)
+    feed = Feed(closing, Place(0, 0), CPU)
+    seen = [feed.take(), feed.take(), feed.take()]
+    assert closed == [0]
+    seen.append(feed.take())
+    feed.close()
+    assert closed == [0, 1]
+    assert [batch.value for batch in seen] == [0, 1, 2, 10]
 
 
 def test_the_tensors_of_a_batch_move_and_the_rest_stays() -> None:

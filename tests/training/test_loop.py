@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import math
+import multiprocessing
 import os
 import signal
 import time
@@ -12,6 +13,8 @@ import pytest
 import torch
 from torch import nn
 
+from regard.data.batches import Batch
+from regard.data.loading import Loader
 from regard.errors import DamagedError, DataError, DivergedError, OptionError, WorkError
 from regard.training.checkpoints import checkpoint_folder, load, stored_steps
 from regard.training.config import TrainingConfig
@@ -23,11 +26,11 @@ from regard.training.schedules import ScheduleConfig
 from tests.training.hammer import RARELY
 from tests.training.test_checkpoints import hammer
 from tests.training.tiny import (
+    BUDGET,
     CONFIG,
-    Batch,
+    DATA,
     Finished,
     Recorder,
-    TinyBatches,
     finish,
     make_trainer,
     metrics_of,
@@ -188,6 +191,15 @@ def test_after_three_hops_it_still_is(
     require_same(finish(make_trainer(tmp_path, workers=workers, seed=99), resume=True), whole)
 
 
+def test_in_bfloat16_it_is_as_well(tmp_path: Path) -> None:
+    """The model's rounded weights follow from the masters, which the checkpoint holds."""
+    whole = finish(make_trainer(tmp_path / "whole", dtype=torch.bfloat16))
+    changes: dict[str, Any] = {"dtype": torch.bfloat16, "objective": in_training(17, send(signal.SIGTERM))}
+    make_trainer(tmp_path / "hop", **changes).fit()
+    assert load(tmp_path / "hop", 17).weights["mix.weight"].dtype == torch.float32
+    require_same(finish(make_trainer(tmp_path / "hop", seed=99, dtype=torch.bfloat16), resume=True), whole)
+
+
 def test_a_resumed_training_sees_the_batches_that_were_to_come(tmp_path: Path) -> None:
     def recording(seen: list[tuple[int, ...]]) -> Callable[..., Loss]:
         def run(model: nn.Module, batch: Batch) -> Loss:
@@ -204,6 +216,20 @@ def test_a_resumed_training_sees_the_batches_that_were_to_come(tmp_path: Path) -
     rest: list[tuple[int, ...]] = []
     make_trainer(tmp_path / "hop", objective=recording(rest)).fit(resume=True)
     assert rest == seen[17:]
+
+
+def test_a_killed_loader_worker_ends_the_training_which_resumes_to_the_same_bits(
+    tmp_path: Path, whole: Finished
+) -> None:
+    def kill_worker() -> None:
+        os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+    began = time.monotonic()
+    with pytest.raises(WorkError, match=r"Loader worker \d+ was ended by SIGKILL"):
+        make_trainer(tmp_path, workers=2, objective=in_training(5, kill_worker)).fit()
+    assert time.monotonic() - began < 10
+    assert multiprocessing.active_children() == []
+    require_same(finish(make_trainer(tmp_path, workers=2, seed=99), resume=True), whole)
 
 
 def test_an_interrupted_update_leaves_no_trace(tmp_path: Path) -> None:
@@ -240,7 +266,7 @@ def test_signals_do_what_they_did_before_when_the_training_is_over(tmp_path: Pat
 def test_a_signal_before_the_first_update_saves_the_beginning(tmp_path: Path, whole: Finished) -> None:
     def batches(epoch: int, position: int) -> Iterator[Batch]:
         send(signal.SIGTERM)()
-        return TinyBatches()(epoch, position)
+        return Loader(DATA, BUDGET).batches(epoch, position)
 
     config = dataclasses.replace(CONFIG, accumulate=1)
     assert make_trainer(tmp_path, batches=batches, config=config).fit().step == 1
@@ -396,9 +422,8 @@ def test_a_bad_update_changes_nothing_and_is_named(tmp_path: Path, kind: str, ac
     assert all(torch.equal(states[1][name], states[2][name]) for name in states[1])
     assert not all(torch.equal(states[2][name], states[3][name]) for name in states[2])
     (warning,) = recorder.of(Warned)
-    order = torch.randperm(31, generator=torch.Generator().manual_seed(0)).tolist()
     batch = 3 * accumulate - 1
-    examples = ", ".join(str(index) for index in order[3 * batch : 3 * batch + 3])
+    examples = ", ".join(str(index) for index in BUDGET.batches(0)[batch])
     assert warning.text.startswith(f"Update 3 changed nothing: {cause}")
     assert f"batch {batch + 1} of epoch 1 (examples {examples})" in warning.text
     assert [line["skipped"] for line in metrics_of(tmp_path) if "skipped" in line] == [0, 1, 0, 0]
@@ -452,7 +477,7 @@ def test_accumulated_batches_weigh_by_their_tokens(tmp_path: Path) -> None:
     make_trainer(tmp_path / "two", config=config, observers=[two], objective=without_dropout).fit()
 
     def joined(epoch: int, position: int) -> Iterator[Any]:
-        pairs = list(TinyBatches()(epoch, position))
+        pairs = list(Loader(DATA, BUDGET).batches(epoch, position))
         yield from zip(pairs[0::2], pairs[1::2], strict=False)
 
     class Pair(tuple[Batch, Batch]):

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from regard.training.config import TrainingConfig
 from regard.training.events import Event, Logged, Saved, Updated, Validated, Warned
-from regard.training.progress import LiveDisplay, Meter, PlainDisplay, display, in_words
+from regard.training.progress import Figures, LiveDisplay, PlainDisplay, clock, display
 from regard.training.selection import Selection
 
 
@@ -72,6 +72,23 @@ def test_a_loss_that_is_none_is_shown_as_it_is() -> None:
     assert line == "step 3  epoch 2  loss nan  learning rate 5.00e-04  0 tokens/s"
 
 
+def test_the_best_score_so_far_stands_in_every_line() -> None:
+    lines = shown([VALIDATED, updated(1310, 3.0)], TrainingConfig(patience=2))
+    assert lines[1].endswith("0 tokens/s  best bleu 32.5 at 1,100")
+
+
+def test_the_loss_is_the_mean_of_a_token_over_the_last_seconds() -> None:
+    figures = Figures(TrainingConfig(patience=1))
+    for event in (
+        updated(2, 1.0, 7, 9.0),
+        updated(3, 14.0, 1, 2.0),
+        updated(5, 15.0, 3, 6.0),
+        updated(7, 16.0, 5, math.nan),
+    ):
+        figures.take(event)
+    assert figures.loss() == 5.0
+
+
 @pytest.mark.parametrize(
     ("config", "left", "share"),
     [
@@ -85,53 +102,50 @@ def test_a_loss_that_is_none_is_shown_as_it_is() -> None:
 def test_the_time_left_is_to_the_end_that_comes_first(
     config: TrainingConfig, left: float | None, share: float | None
 ) -> None:
-    meter = Meter(config)
-    assert meter.seconds_left() is None
+    figures = Figures(config)
+    assert figures.seconds_left() is None
     for event in (updated(22, 3.0), updated(30, 5.0)):
-        meter.take(event)
-    assert meter.seconds_left() == (None if left is None else pytest.approx(left))
-    assert meter.share(updated(30, 5.0)) == (None if share is None else pytest.approx(share))
+        figures.take(event)
+    assert figures.seconds_left() == (None if left is None else pytest.approx(left))
+    assert figures.share() == (None if share is None else pytest.approx(share))
 
 
 def test_the_speed_is_that_of_the_last_seconds() -> None:
-    meter = Meter(TrainingConfig(patience=1))
+    figures = Figures(TrainingConfig(patience=1))
     for second in range(100):
-        meter.take(updated(second, float(second), tokens=10 if second < 80 else 70))
-    assert meter.tokens_per_second() == pytest.approx(70)
+        figures.take(updated(second, float(second), tokens=10 if second < 80 else 70))
+    assert figures.tokens_per_second() == pytest.approx(70)
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (125, "2:05"), (3_723, "1:02:03"), (90_000, "25:00:00")]
 )
 def test_times_are_written_as_on_a_clock(seconds: float, text: str) -> None:
-    assert in_words(seconds) == text
+    assert clock(seconds) == text
 
 
 def test_a_stream_that_is_no_terminal_has_plain_lines() -> None:
     assert isinstance(display(io.StringIO(), TrainingConfig(patience=1)), PlainDisplay)
 
 
-def terminal(width: int = 120) -> Console:
-    return Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None, legacy_windows=False)
-
-
-def test_a_terminal_has_a_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_has_a_live_display(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Console, "is_terminal", True)
     assert isinstance(display(io.StringIO(), TrainingConfig(patience=1)), LiveDisplay)
 
 
-@pytest.mark.parametrize("config", [TrainingConfig(max_updates=50), TrainingConfig(patience=3)])
-def test_the_live_line_has_all_figures_and_what_stays_stands_above(config: TrainingConfig) -> None:
-    console = terminal()
+@pytest.mark.parametrize("config", [TrainingConfig(max_updates=123_456), TrainingConfig(patience=3)])
+def test_two_live_lines_have_all_figures_and_what_stays_stands_above(config: TrainingConfig) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, color_system=None, legacy_windows=False)
     with LiveDisplay(console, config) as show:
-        for event in (updated(10, 1.0), VALIDATED, Warned(text="[bold]7"), updated(1320, 3.0)):
+        for event in (updated(10_000, 1.0), VALIDATED, Warned(text="[bold]7"), updated(11_320, 3.0, tokens=98_765)):
             show(event)
-    assert isinstance(console.file, io.StringIO)
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
-    last = text.rstrip().replace("\r", "\n").split("\n")[-1]
-    assert last.startswith("step 1,320 ")
-    for figure in ("epoch 2", "loss 3.500", "learning rate 5.00e-04", "500 tokens/s", "best bleu 32.5 at 1,100"):
-        assert figure in last
-    assert ("0:00 left" in last) == (config.max_updates is not None)
-    assert "step 1,300  validation: loss 1.25  bleu 31  (best bleu at step 1100)" in text
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).replace("\r", "\n")
+    above, below = text.rstrip().split("\n")[-2:]
+    assert above.startswith("step 11,320 ")
+    assert ("2:50 left" in above) == (config.max_updates is not None)
+    assert above.rstrip().endswith("best bleu 32.5 at 1,100")
+    assert below.rstrip() == "epoch 2  loss 3.500  learning rate 5.00e-04  49,382 tokens/s"
+    joined = " ".join(text.split())
+    assert "step 1,300 validation: loss 1.25 bleu 31 (best bleu at step 1100)" in joined
     assert "warning: [bold]7" in text

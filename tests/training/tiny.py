@@ -1,30 +1,23 @@
 """A tiny model and a tiny data set, and trainings of them that tests interrupt."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
+from regard.data.batches import Batch, ParallelSet, TokenBudget, TokenRows
+from regard.data.loading import Loader
 from regard.training.config import TrainingConfig
 from regard.training.events import Event, Saved
 from regard.training.loop import Outcome, Trainer
 from regard.training.objectives import Loss
 from regard.training.optimizers import Optimizer
+from regard.training.precision import cast
 from regard.training.schedules import ScheduleConfig
 
 VOCABULARY, WIDTH = 13, 7
-
-
-class Batch(NamedTuple):
-    source: Tensor
-    source_lengths: Tensor
-    target: Tensor
-    labels: Tensor
-    indices: tuple[int, ...]
 
 
 class TinyModel(nn.Module):
@@ -59,64 +52,35 @@ def objective(model: nn.Module, batch: Batch) -> Loss:
     return Loss(loss, loss.detach(), int((batch.labels != -100).sum()), correct)
 
 
-class TinyData(torch.utils.data.Dataset[tuple[list[int], list[int]]]):
+def make_data() -> ParallelSet:
     """Thirty-one pairs; the target is the source backwards."""
-
-    def __len__(self) -> int:
-        return 31
-
-    def __getitem__(self, index: int) -> tuple[int, list[int], list[int]]:  # type: ignore[override]
-        source = [(3 + index * step) % 10 + 3 for step in range(1, 3 + index % 5)]
-        return index, source, source[::-1]
+    sources = [[(3 + index * step) % 10 + 3 for step in range(1, 3 + index % 5)] for index in range(31)]
+    return ParallelSet(TokenRows.gather(sources), TokenRows.gather(source[::-1] for source in sources))
 
 
-def collate(examples: list[tuple[int, list[int], list[int]]]) -> Batch:
-    def pad(rows: list[list[int]], filling: int) -> Tensor:
-        width = max(map(len, rows))
-        return torch.tensor([row + [filling] * (width - len(row)) for row in rows])
-
-    sources = [[*source, 2] for _, source, _ in examples]
-    return Batch(
-        source=pad(sources, 0),
-        source_lengths=torch.tensor([len(source) for source in sources]),
-        target=pad([[1, *target] for _, _, target in examples], 0),
-        labels=pad([[*target, 2] for _, _, target in examples], -100),
-        indices=tuple(index for index, _, _ in examples),
-    )
-
-
-class TinyBatches:
-    """Eleven batches an epoch, in an order that is a function of the epoch."""
-
-    def __init__(self, workers: int = 0) -> None:
-        self.workers = workers
-
-    def __call__(self, epoch: int, position: int) -> Iterator[Batch]:
-        order = torch.randperm(31, generator=torch.Generator().manual_seed(epoch)).tolist()
-        batches = [order[start : start + 3] for start in range(0, 31, 3)]
-        return iter(
-            DataLoader(TinyData(), batch_sampler=batches[position:], collate_fn=collate, num_workers=self.workers)
-        )
-
-
-VALIDATION = [collate([TinyData()[index] for index in range(start, start + 5)]) for start in (0, 5)]
+DATA = make_data()
+BUDGET = TokenBudget(DATA, tokens=17, seed=1)  # eleven batches an epoch
+VALIDATION = [DATA.batch(list(range(start, start + 5))) for start in (0, 5)]
 CONFIG = TrainingConfig(max_updates=29, validate_every=7, save_every=3, log_every=2, keep=3)
 
 
-def make_trainer(run: Path, *, workers: int = 0, seed: int = 5, **changes: Any) -> Trainer:
+def make_trainer(
+    run: Path, *, workers: int = 0, seed: int = 5, dtype: torch.dtype = torch.float32, **changes: Any
+) -> Trainer:
     """A training of 29 updates, with a model that does not depend on what was drawn before."""
     torch.manual_seed(seed)
     model = TinyModel()
+    optimizer = Optimizer(model, clip_norm=1.0, masters=cast(model, dtype))
     run.mkdir(exist_ok=True)
     parts: dict[str, Any] = {
         "objective": objective,
         "schedule": ScheduleConfig(kind="inverse-square-root", peak=0.03, warmup=5),
-        "batches": TinyBatches(workers),
+        "batches": Loader(DATA, BUDGET, workers=workers).batches,
         "config": CONFIG,
         "run": run,
         "validation": VALIDATION,
     }
-    return Trainer(model, Optimizer(model, clip_norm=1.0), **{**parts, **changes})
+    return Trainer(model, optimizer, **{**parts, **changes})
 
 
 class Finished(NamedTuple):

@@ -1,8 +1,6 @@
 """Batches epoch after epoch, from a place that a checkpoint can hold."""
 
-import os
-import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -40,10 +38,6 @@ class Feed:
     It looks one batch ahead, so that the end of an epoch is known when its last batch is given. Random numbers that
     a loader draws (PyTorch's draws a seed for its workers) do not touch those of training: otherwise to resume, which
     makes a loader in the middle of an epoch, would change them.
-
-    A worker that dies is noticed when its batch is due. PyTorch would raise the news from a handler of SIGCHLD,
-    between any two lines of the main thread: in the middle of the optimizer's step it would leave half of the
-    parameters updated. So that handler is set aside until `close`.
     """
 
     def __init__(self, batches: Batches, place: Place, device: torch.device) -> None:
@@ -51,7 +45,6 @@ class Feed:
         self._batches = batches
         self._device = device
         self._iterator: Iterator[Examples] | None = None
-        self._child_handler: Any = None
         self._ahead: Examples | None = None
 
     def take(self) -> Any:
@@ -69,16 +62,13 @@ class Feed:
 
     def close(self) -> None:
         """Let go of the loader, and of its workers with it."""
+        if isinstance(self._iterator, Generator):
+            self._iterator.close()
         self._iterator = self._ahead = None
-        if callable(self._child_handler):
-            signal.signal(signal.SIGCHLD, self._child_handler)
-        self._child_handler = None
 
     def _begin_epoch(self) -> None:
         with preserved(self._device):
             self._iterator = iter(self._batches(self.place.epoch, self.place.position))
-        if os.name != "nt" and callable(signal.getsignal(signal.SIGCHLD)):
-            self._child_handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._ahead = self._pull()
         if self._ahead is None:
             raise DataError(
