@@ -1,0 +1,105 @@
+"""The table of all constructions by name."""
+
+from collections.abc import Callable
+from random import Random
+
+from regard.data.phrasebook import actions, amounts, compounds, idioms, lives, questions, statements
+from regard.data.phrasebook.phrase import Phrase
+
+Construction = Callable[[Random], Phrase]
+
+_CONSTRUCTIONS: tuple[Construction, ...] = (
+    # What is
+    statements.description,
+    statements.feeling,
+    statements.profession,
+    statements.age,
+    statements.features,
+    statements.possession,
+    statements.lack,
+    statements.location,
+    statements.existence,
+    statements.absence,
+    statements.presentation,
+    statements.possessor,
+    statements.part,
+    statements.comparison,
+    statements.comparison_of_things,
+    statements.superlative,
+    # Said with other words, or in another order
+    idioms.pain,
+    idioms.pain_denied,
+    idioms.pain_asked,
+    idioms.hygiene,
+    idioms.routine,
+    idioms.condition,
+    idioms.fear,
+    idioms.need,
+    idioms.weather,
+    idioms.clock,
+    idioms.missing,
+    idioms.recent,
+    # How people live
+    lives.naming,
+    lives.residence,
+    lives.origin,
+    lives.duration,
+    lives.ago,
+    lives.destination,
+    lives.coming,
+    lives.playing,
+    lives.languages,
+    # What people do
+    actions.ongoing,
+    actions.habit,
+    actions.refusal,
+    actions.never,
+    actions.anymore,
+    actions.past,
+    actions.past_denied,
+    actions.plan,
+    actions.wish,
+    actions.duty,
+    actions.ability,
+    actions.liking,
+    actions.pastime,
+    actions.acquaintance,
+    actions.encounter,
+    actions.company,
+    actions.giving,
+    actions.giving_them,
+    # How much
+    amounts.quantity,
+    amounts.only,
+    amounts.nothing,
+    # Asking and telling
+    questions.asking,
+    questions.asking_being,
+    questions.asking_past,
+    questions.asking_there,
+    questions.whereabouts,
+    questions.asking_where,
+    questions.asking_what,
+    questions.asking_who,
+    questions.asking_why,
+    questions.asking_when,
+    questions.asking_how_many,
+    questions.asking_age,
+    questions.asking_price,
+    questions.price,
+    questions.order,
+    questions.request,
+    # Several clauses
+    compounds.relative_subject,
+    compounds.relative_object,
+    compounds.because,
+    compounds.whenever,
+    compounds.meanwhile,
+    compounds.contrast,
+    compounds.opinion,
+    compounds.wondering,
+    compounds.listing,
+    compounds.sequence,
+    compounds.story,
+)
+CONSTRUCTIONS = {construction.__name__: construction for construction in _CONSTRUCTIONS}
