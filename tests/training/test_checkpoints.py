@@ -1,10 +1,8 @@
-import json
 import os
 import random
 import resource
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -26,7 +24,10 @@ from regard.training.checkpoints import (
     stored_steps,
 )
 from regard.training.events import Saved
+from tests.training.interrupting import hammer
 from tests.training.tiny import make_trainer
+
+pytestmark = pytest.mark.usefixtures("fast_disk")
 
 FILES = ["weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"]
 
@@ -39,13 +40,6 @@ def make(step: int) -> Checkpoint:
         optimizer={"a.b.exp_avg": torch.randn(3, 5, generator=chance).abs()},
         state={"seconds": 0.1 * step, "place": [step, 7]},
     )
-
-
-@pytest.fixture(autouse=True)
-def _fast_disk(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Whether the disk keeps what it was told is not what these tests see; where they do, they say so."""
-    if "calls_of_a_save" not in request.node.name:
-        monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture
@@ -367,20 +361,6 @@ def test_pruning_leaves_the_one_just_saved_even_behind_damaged_later_ones(tmp_pa
 
 def test_pruning_with_nothing_to_spare_removes_nothing(run: Path) -> None:
     assert prune(run, newest=11, keep=7, best=3) == []
-
-
-def hammer(run: Path, mode: str, times: int, seed: int) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.training.hammer", str(run), mode, str(times), str(seed)],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    report: list[dict[str, Any]] = json.loads(done.stdout)
-    assert len(report) == times
-    return report
 
 
 @pytest.mark.parametrize(("times", "seed"), [(20, 1), pytest.param(200, 2, marks=pytest.mark.slow)])

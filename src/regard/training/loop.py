@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
-from regard.errors import OptionError
+from regard.errors import DamagedError, InputError, OptionError, WorkError
 from regard.files import remove_leftovers
 from regard.training import checkpoints
 from regard.training.checkpoints import Checkpoint
@@ -31,7 +31,7 @@ from regard.training.randomness import RandomState, preserved
 from regard.training.schedules import ScheduleConfig, learning_rate
 from regard.training.selection import Selection
 from regard.training.state import Snapshot, TrainingState, kept_buffers, restore_weights, weights_of
-from regard.training.update import Result, apply_gradient, gather_gradient
+from regard.training.update import Result, apply_gradient, gather_gradient, is_out_of_memory
 
 Evaluate = Callable[[nn.Module], dict[str, float]]
 """Gives scores that take more than the objective, such as one of decoded text; the model is in evaluation mode."""
@@ -169,8 +169,16 @@ class Trainer:
         self.state = TrainingState.from_json(stored, by=self.config.select_by, patience=self.config.patience)
         random = RandomState.from_json(stored.get("random", {}))
         restore_weights(self.model, self.optimizer, checkpoint.weights)
-        self.optimizer.load_state(checkpoint.optimizer)
+        try:
+            self.optimizer.load_state(checkpoint.optimizer)
+        except InputError as error:
+            raise DamagedError(f"The checkpoint is of another optimizer: {error}") from None
         random.restore(self.device)
+        if stored.get("threads") != torch.get_num_threads() and self.device.type == "cpu":
+            self._warn(
+                f"The training ran on {stored.get('threads')} threads and now runs on {torch.get_num_threads()}: it "
+                "goes on, but sums come out differently in the last digit."
+            )
         self._saved_step = checkpoint.step
         return self.state.metrics_bytes
 
@@ -247,8 +255,8 @@ class Trainer:
         if schedule.total is None and config.max_updates is not None:
             schedule = dataclasses.replace(schedule, total=config.max_updates)
         elif schedule.total is None and config.max_minutes is not None:
-            share = max(self.state.seconds / (60 * config.max_minutes), 1e-9)
-            expected = min(math.ceil(self.state.step / share), 10**9)
+            share = self.state.seconds / (60 * config.max_minutes)
+            expected = math.ceil(self.state.step / share) if share > 0 else 10**9
             schedule = dataclasses.replace(schedule, total=max(expected, step, schedule.warmup + 1))
         return learning_rate(schedule, step)
 
@@ -304,9 +312,15 @@ class Trainer:
                 scores |= self.evaluate(self.model) if self.evaluate else {}
         except BrokenOffError:
             return
-        except Exception:
+        except Exception as error:
             if self._interruption.requested:
                 return  # as in _update
+            self._save()  # what was trained shall not be lost by what failed to measure it
+            if is_out_of_memory(error):
+                raise WorkError(
+                    f"There is not enough memory to validate after step {self.state.step}, which is saved: {error} "
+                    "Validate with fewer tokens in a batch."
+                ) from error
             raise
         state = self.state
         state.seconds = time.monotonic() - self._started
@@ -331,6 +345,7 @@ class Trainer:
                 **state.to_json(),
                 "random": RandomState.capture(self.device).to_json(),
                 "fingerprint": self.fingerprint,
+                "threads": torch.get_num_threads(),
             },
         )
         folder = checkpoints.save(self.run, checkpoint)
