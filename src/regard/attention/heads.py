@@ -42,7 +42,11 @@ def check_states(name: str, states: Tensor, width: int) -> None:
 
 
 class SelfAttention(nn.Module):
-    """A sequence attends to itself, by several heads."""
+    """A sequence attends to itself, by several heads.
+
+    What the mask hides leaks into no other row. Hidden rows are queries too, though, and what is not finite in them
+    would reach the gradients of all: a model hides its padding at the door (`call.hide_states`).
+    """
 
     def __init__(self, model_dim: int, num_heads: int, attention: Attention) -> None:
         super().__init__()

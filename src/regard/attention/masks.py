@@ -370,7 +370,7 @@ class Either(Joined):
 
 @dataclass(frozen=True, eq=False)
 class Opposite(Mask):
-    """What the mask does not allow."""
+    """What the mask does not allow. Inside torch.compile write this, not `~`, which Dynamo (2.13) cannot trace."""
 
     mask: Mask
 

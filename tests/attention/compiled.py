@@ -1,0 +1,94 @@
+"""What must go through torch.compile without a break. Run by `tests/test_compile.py` in a process of its own.
+
+Only the tracing is at stake, so the graphs are run as they are ("eager"). Dynamo cannot look through the checks by
+jaxtyping that the other tests run under.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from regard.attention.attend import Attention, Run, attend, attention_weights, observers
+from regard.attention.call import AttentionCall
+from regard.attention.masks import Causal, Opposite, Padding, Window
+from regard.attention.scores import Additive
+from tests.attention.judge import assert_same, case
+
+Function = Callable[..., Tensor]
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def compiled(function: Function) -> Function:
+    return torch.compile(function, fullgraph=True, backend="eager")
+
+
+CALLS: dict[str, Function] = {
+    "plain": lambda q, k, v, n: attend(q, k, v),
+    "causal": lambda q, k, v, n: attend(q, k, v, mask=Causal() & Window(2, 0), offset=2),
+    "padding": lambda q, k, v, n: attend(q, k, v, mask=Causal() & Padding(n), bias=torch.ones(5, 7)),
+    "capped": lambda q, k, v, n: attend(q, k, v, mask=Padding(n), soft_cap=1.5),
+    "weights": lambda q, k, v, n: attention_weights(q, k, mask=Opposite(Padding(n))),  # Dynamo knows no `~` of objects
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_attend_compiles_without_a_break(name: str) -> None:
+    given = case().to(torch.float32)
+    run = compiled(CALLS[name])
+    for lengths in (torch.tensor([4, 7]), torch.tensor([7, 7]), torch.tensor([0, 3])):
+        expected = CALLS[name](given.query, given.key, given.value, lengths)
+        assert_same(run(given.query, given.key, given.value, lengths), expected)
+
+
+def test_the_module_compiles_without_a_break() -> None:
+    given = case().to(torch.float32)
+    attention = Attention(Additive(11, 11, 13))
+
+    def run(query: Tensor, key: Tensor, lengths: Tensor) -> Tensor:
+        context: Tensor = attention(query, attention.remember(key, key, Padding(lengths)), mask=Causal())
+        return context
+
+    for lengths in (torch.tensor([4, 7]), torch.tensor([7, 7]), torch.tensor([0, 3])):
+        assert_same(compiled(run)(given.query, given.key, lengths), run(given.query, given.key, lengths))
+
+
+def test_autocast_compiles_without_a_break() -> None:
+    given = case().to(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        context = compiled(attend)(given.query, given.key, given.value)
+    assert context.dtype == torch.bfloat16
+
+
+def test_other_lengths_need_no_other_graph() -> None:
+    """A padding mask that was made outside is traced as one of unknown lengths."""
+    given = case().to(torch.float32)
+    run = compiled(lambda q, k, v, mask: attend(q, k, v, mask=mask))
+    for number, lengths in enumerate(([4, 7], [7, 7], [1, 2], [3, 3])):
+        mask = Padding(torch.tensor(lengths))
+        expected = attend(given.query, given.key, given.value, mask=mask)
+        with torch.compiler.set_stance("fail_on_recompile" if number else "default"):
+            assert_same(run(given.query, given.key, given.value, mask), expected)
+
+
+def test_an_observer_that_comes_and_goes_is_heard_in_compiled_code() -> None:
+    given = case().to(torch.float32)
+    run = compiled(lambda q, k, v: attend(q, k, v))
+    plain = run(given.query, given.key, given.value)
+
+    def doubled(call: AttentionCall, run: Run) -> Tensor:
+        return 2 * run(call)
+
+    observers.append(doubled)
+    try:
+        assert_same(run(given.query, given.key, given.value), 2 * plain)
+    finally:
+        observers.remove(doubled)
+    assert_same(run(given.query, given.key, given.value), plain)
