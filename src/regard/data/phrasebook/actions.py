@@ -14,7 +14,7 @@ from regard.data.phrasebook.clauses import Predicate, Tense, clause, infinitive
 from regard.data.phrasebook.lexicon import nouns
 from regard.data.phrasebook.nominals import OBJECTS, PRONOUNS, RECIPIENTS, noun_phrase
 from regard.data.phrasebook.phrase import EMPTY, Phrase, compose, join
-from regard.data.phrasebook.scenes import STRANGE, act, another, other, person, place, somebody, thing
+from regard.data.phrasebook.scenes import STRANGE, act, another, named, other, person, place, somebody, stranger, thing
 from regard.data.phrasebook.statements import polarity
 from regard.data.phrasebook.verbs import (
     ACTIVITIES,
@@ -164,15 +164,15 @@ def encounter(chance: Random) -> Phrase:
 
 def company(chance: Random) -> Phrase:
     """My son is waiting for his friend: mon fils attend son ami."""
-    subject = person(chance)
-    whom = another(chance, other, subject).phrase
-    if chance.random() < 0.5:
+    subject, draw = person(chance), chance.random()
+    if draw < 0.4:
+        whom = another(chance, chance.choice((stranger, named)), subject).phrase
         return clause(subject, Predicate(chance.choice(KNOWING[:3]), whom), "simple", polarity(chance))
-    if chance.random() < 0.5:
+    whom = another(chance, other, subject).phrase
+    if draw < 0.7:
         return clause(subject, Predicate(chance.choice(HELPING), whom), "progressive", polarity(chance))
-    return clause(
-        subject, Predicate(chance.choice(SEEING), join(whom, chance.choice((EMPTY, *RECENT)))), "past", polarity(chance)
-    )
+    rest = join(whom, chance.choice((EMPTY, *RECENT)))
+    return clause(subject, Predicate(chance.choice(SEEING), rest), "past", polarity(chance))
 
 
 _GIVEN = ("a", "a", "the", "this", "own")

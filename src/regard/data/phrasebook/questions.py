@@ -166,7 +166,7 @@ def asking_who(chance: Random) -> Phrase:
     if draw < 0.4:
         asked = clause(_WHO, act(chance, _WHO, "now"), "progressive")
     elif draw < 0.7:
-        asked = clause(_WHO, act(chance, _WHO, "did", placed=0.1), "past")
+        asked = clause(_WHO, act(chance, _WHO, "did", alone=0.0, placed=0.1), "past")
     else:
         noun = chance.choice(nouns("food drink"))
         asked = clause(_WHO, Predicate(chance.choice((WANT, HAVE)), noun_phrase(noun, "some").phrase))

@@ -62,9 +62,14 @@ def kin(chance: Random, relatives: Sequence[Noun] = KINDS["kin"]) -> Nominal:
     return described(chance, noun, chance.choice(_OWNERS.get(noun.english, OWNERS)))
 
 
+def named(chance: Random) -> Nominal:
+    """Draw somebody by name."""
+    return chance.choice(PEOPLE_BY_NAME)
+
+
 def known(chance: Random) -> Nominal:
     """Draw one of the family or somebody by name."""
-    return chance.choice(PEOPLE_BY_NAME) if chance.random() < 0.4 else kin(chance)
+    return named(chance) if chance.random() < 0.4 else kin(chance)
 
 
 def crowd(chance: Random) -> Nominal:
@@ -83,7 +88,7 @@ def somebody(chance: Random) -> Nominal:
     """Draw anybody by one name or noun, so that à and de stand only once."""
     draw = chance.random()
     if draw < 0.3:
-        return chance.choice(PEOPLE_BY_NAME)
+        return named(chance)
     if draw < 0.65:
         return kin(chance)
     return stranger(chance) if draw < 0.85 else crowd(chance)

@@ -19,6 +19,7 @@ from regard.data.phrasebook.scenes import (
     child,
     described,
     kin,
+    named,
     other,
     person,
     pronoun,
@@ -222,11 +223,6 @@ def possessor(chance: Random) -> Phrase:
     return clause(subject, Predicate(BE, quality(chance, subject, chance.choice(fitting))), polarity=polarity(chance))
 
 
-def named(chance: Random) -> Nominal:
-    """Draw somebody by name."""
-    return chance.choice(PEOPLE_BY_NAME)
-
-
 def worker(chance: Random) -> Nominal:
     """Draw the baker, the doctor, without an adjective."""
     return noun_phrase(chance.choice(nouns("worker")))
@@ -237,10 +233,11 @@ def part(chance: Random) -> Phrase:
     name, wholes = chance.choice(_PARTS)
     whole = described(chance, chance.choice(nouns(wholes)), "the", often=0.4)
     noun = NOUNS[name]
-    piece = noun_phrase(noun, "the", is_plural=name in ("window", "street") and chance.random() < 0.7)
+    piece = noun_phrase(noun, "the", is_plural=name == "street" or (name == "window" and chance.random() < 0.7))
     phrase = compose("{door} of¹ {house}", "{door} de¹ {house}", door=piece.phrase, house=whole.phrase)
     subject = piece._replace(phrase=phrase)
-    rest = quality(chance, subject, chance.choice(PREDICATED[noun]))
+    fitting = [adjective for adjective in PREDICATED[noun] if adjective.english not in whole.phrase.english]
+    rest = quality(chance, subject, chance.choice(fitting))
     return clause(subject, Predicate(BE, rest), polarity=polarity(chance))
 
 
