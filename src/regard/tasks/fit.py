@@ -3,18 +3,20 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from regard.data.batches import Batch, ParallelSet, TokenBudget, loader
+from regard.data.batches import Batch, ParallelSet, TokenBudget
+from regard.data.loading import Loader
 from regard.data.preparation import prepare
 from regard.data.report import examine
-from regard.data.text import Pairs
+from regard.data.text import Pairs, split_words
 from regard.data.tokenizers import TokenizerPair
 from regard.generation.search import SearchOptions
 from regard.inspection.alignment_site import AlignmentSite, choose_site
@@ -30,9 +32,12 @@ from regard.training import precision
 from regard.training.averaging import average_checkpoints
 from regard.training.evaluation import measure
 from regard.training.events import Observer
+from regard.training.feed import to_device
 from regard.training.loop import Outcome, Trainer
 from regard.training.objectives import Loss, smoothed_cross_entropy
 from regard.training.optimizers import Optimizer
+from regard.training.progress import clock
+from regard.training.randomness import preserved
 
 SITE_PAIRS = 500
 """So many validation pairs at most decide which weights are the alignment."""
@@ -84,6 +89,7 @@ def fit(
     """
     fitting = Fitting(recipe, data, out, device, resume=resume, origin=origin, say=say)
     trainer = fitting.trainer(observers)
+    fitting.say_expected_time()
     outcome = trainer.fit(resume=resume)
     if outcome.reason == "interrupted":
         return outcome, None
@@ -167,15 +173,33 @@ class Fitting:
             optimizer,
             objective=self.objective,
             schedule=recipe.schedule,
-            batches=self.batches,
+            batches=self.loader(self.train, workers=recipe.data.workers).batches,
             config=recipe.training,
             run=self.out,
-            validation=list(self.batches_of(self.valid)),
+            validation=list(self.loader(self.valid).batches(0)),
             evaluate=self.decoded_scores if decoded else None,
             observers=observers,
             device=self.device,
             fingerprint=self.fingerprint(),
         )
+
+    def say_expected_time(self) -> None:
+        """Time a batch of middle size and say how long all updates will take about."""
+        updates, loader = self.recipe.training.max_updates, self.loader(self.train)
+        if updates is None:
+            return
+        batches = loader.budget.batches(0)
+        middle = self.train.batch(sorted(batches, key=len)[len(batches) // 2])
+        batch = Batch(*to_device(middle, self.device))
+        with preserved(self.device):
+            self.model.train()
+            self.objective(self.model, batch).loss.backward()  # type: ignore[no-untyped-call]
+            started = time.perf_counter()  # only now everything is warm
+            self.objective(self.model, batch).loss.backward()  # type: ignore[no-untyped-call]
+            seconds = (time.perf_counter() - started) * updates * self.recipe.training.accumulate
+        self.model.zero_grad(set_to_none=True)
+        epochs = updates * self.recipe.training.accumulate / len(batches)
+        self.say(f"{updates:,} updates ({epochs:.1f} epochs) will take about {clock(seconds)} without validation.")
 
     def objective(self, model: nn.Module, batch: Batch) -> Loss:
         """Run the model on a batch; smoothing is for training alone."""
@@ -189,15 +213,10 @@ class Fitting:
             smoothing=self.recipe.label_smoothing if model.training else 0.0,
         )
 
-    def batches(self, epoch: int, position: int) -> Iterable[Batch]:
-        """Return the batches of an epoch from a position on."""
-        sampler = TokenBudget(self.train, self.recipe.data.batch_tokens, seed=self.recipe.seed)
-        sampler.start(epoch, position)
-        return loader(self.train, sampler, workers=self.recipe.data.workers)
-
-    def batches_of(self, examples: ParallelSet) -> Iterable[Batch]:
-        """Return all batches of a set that is not shuffled from epoch to epoch."""
-        return loader(examples, TokenBudget(examples, self.recipe.data.batch_tokens, seed=0))
+    def loader(self, examples: ParallelSet, *, workers: int = 0) -> Loader:
+        """Return what makes the batches of a set."""
+        budget = TokenBudget(examples, tokens=self.recipe.data.batch_tokens, seed=self.recipe.seed)
+        return Loader(examples, budget, workers=workers, pin_memory=self.device.type == "cuda")
 
     def decoded_scores(self, model: nn.Module) -> dict[str, float]:
         """Translate the validation set greedily and score it."""
@@ -239,9 +258,9 @@ class Fitting:
 
     def take_best_weights(self, outcome: Outcome) -> None:
         """Put the best checkpoint's weights, or the mean of those up to it, into the model: whichever loses less."""
-        validation = list(self.batches_of(self.valid))
+        validation = list(self.loader(self.valid).batches(0))
         measured = []
-        for count in sorted({1, self.recipe.average}):
+        for count in sorted({1, self.recipe.average}, reverse=True):
             average = average_checkpoints(self.out, count=count, ending_at=outcome.best_step, warn=self.say)
             put_weights(self.model, average.weights, self.out / "checkpoints")
             loss = measure(self.model, self.objective, validation, self.device)["loss"]
@@ -253,13 +272,18 @@ class Fitting:
         """Choose the weights that are the alignment: by gold links, else by a word table of the training pairs."""
         if not translator.model.alignment_sites():
             return None
-        sources, targets = self.data.valid.sources[:SITE_PAIRS], self.data.valid.targets[:SITE_PAIRS]
+        valid = self.data.valid
+        too_long = translator.too_long(valid.sources, valid.targets)
+        judged = [n for n in range(len(valid)) if n not in too_long and split_words(valid.targets[n])][:SITE_PAIRS]
+        if not judged:
+            return None
+        pairs = valid.select(judged)
         references: Sequence[Any]
         if self.data.gold is not None:
-            references = self.data.gold[:SITE_PAIRS]
+            references = [self.data.gold[n] for n in judged]
         else:
-            references = WordTable.estimate(self.data.train.sources, self.data.train.targets).align(sources, targets)
-        links: list[Any] = [None] * len(sources)
-        for number, attention in translator.attention(sources, targets):
-            links[number] = translator.candidate_links(attention)
-        return choose_site(links, references, chosen_by="word table" if self.data.gold is None else "gold")
+            table = WordTable.estimate(self.data.train.sources, self.data.train.targets)
+            references = table.align(pairs.sources, pairs.targets)
+        links = {n: translator.candidate_links(seen) for n, seen in translator.attention(pairs.sources, pairs.targets)}
+        chosen_by: Literal["gold", "word table"] = "word table" if self.data.gold is None else "gold"
+        return choose_site([links[n] for n in range(len(pairs))], references, chosen_by=chosen_by)
