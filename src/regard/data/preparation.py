@@ -57,7 +57,8 @@ def prepare(pairs: Pairs, tokenizers: TokenizerPair, *, max_length: int) -> Prep
     if not kept.any():
         raise DataError(
             f"None of the {len(pairs)} pairs can be used: {int(empty.sum())} have an empty side "
-            f"and {int(too_long.sum())} more than {max_length} tokens on a side."
+            f"and {int(too_long.sum())} more than {max_length} tokens on a side. "
+            "Raise the limit, or look at the files."
         )
     examples = ParallelSet(source.keep(kept), target.keep(kept), _lines(pairs, kept))
     return Prepared(examples, _lines(pairs, empty), _lines(pairs, too_long), max_length, source, target, tokenizers)

@@ -72,7 +72,7 @@ class Report:
         ]
         rows = [f"{self.pairs:,} pairs, {self.used:,} of them used"]
         rows += [f"  left out: {told}" for told in left_out if told]
-        rows += [f"  used, but look: {told}" for told in curious if told]
+        rows += [f"  look at: {told}" for told in curious if told]
         rows.append("  length".ljust(20) + "".join(f"{name:>9}" for name in QUANTILES))
         for name, side in (("source", self.source), ("target", self.target)):
             for unit, lengths in (("words", side.words), ("tokens", side.tokens)):
