@@ -1,7 +1,7 @@
 """The blocks of the Transformer (Vaswani et al. 2017, 3.1)."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from regard.attention.caches import GrowingCache
 from regard.attention.call import Memory
 from regard.attention.heads import CrossAttention, SelfAttention
 from regard.attention.masks import Mask
+from regard.errors import OptionError
 from regard.layers.dropout import Dropout
 
 Activation = Literal["relu", "gelu", "swiglu"]
@@ -23,6 +24,10 @@ class FeedForward(nn.Module):
 
     def __init__(self, model_dim: int, hidden_dim: int, *, activation: Activation, dropout: float) -> None:
         super().__init__()
+        if activation not in get_args(Activation):
+            raise OptionError(
+                f"activation must be {' or '.join(map(repr, get_args(Activation)))}; it is {activation!r}."
+            )
         self.activation = activation
         self.widen = nn.Linear(model_dim, 2 * hidden_dim if activation == "swiglu" else hidden_dim)
         self.narrow = nn.Linear(hidden_dim, model_dim)

@@ -4,7 +4,7 @@ Attending is that of Bahdanau et al. 2015 (attend, then step) or of Luong et al.
 """
 
 from dataclasses import dataclass, fields
-from typing import Literal, get_args, get_type_hints
+from typing import Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -36,6 +36,7 @@ from regard.layers.recurrent import (
     last_state,
     mean_state,
 )
+from regard.models.configs import out_of_range
 from regard.models.roles import Encoded, Seq2Seq, State
 
 
@@ -101,29 +102,16 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
 """Options that mean something only if another one has one of these values."""
 
 
-def out_of_range(config: RecurrentConfig) -> list[str]:
-    """Say which options have a value that they cannot have."""
-    counts = (
-        "model_dim",
-        "hidden_dim",
-        "encoder_hidden_dim",
-        "encoder_layers",
-        "decoder_layers",
-        "max_length",
-        "reach",
-    )
-    shares = ("dropout", "attention_dropout")
-    given = {field.name: getattr(config, field.name) for field in fields(config)}
-    choices = {name: get_args(kind) for name, kind in get_type_hints(RecurrentConfig).items()}
-    return [
-        *(f"{n} must be at least 1; it is {given[n]}." for n in counts if given[n] is not None and given[n] < 1),
-        *(f"{n} must be at least 0 and below 1; it is {given[n]}." for n in shares if not 0 <= given[n] < 1),
-        *(
-            f"{name} must be {' or '.join(map(repr, allowed))}; it is {given[name]!r}."
-            for name, allowed in choices.items()
-            if allowed and isinstance(allowed[0], str) and given[name] not in allowed
-        ),
-    ]
+COUNTS = (
+    "model_dim",
+    "hidden_dim",
+    "encoder_hidden_dim",
+    "encoder_layers",
+    "decoder_layers",
+    "max_length",
+    "reach",
+)
+SHARES = ("dropout", "attention_dropout")
 
 
 def contradictions(config: RecurrentConfig) -> list[str]:
@@ -181,7 +169,10 @@ class Recurrent(Seq2Seq):
 
     def __init__(self, config: RecurrentConfig, *, source_vocab: int, target_vocab: int) -> None:
         super().__init__()
-        faults = out_of_range(config) or [*contradictions(config), *misfits(config, source_vocab, target_vocab)]
+        faults = out_of_range(config, counts=COUNTS, shares=SHARES) or [
+            *contradictions(config),
+            *misfits(config, source_vocab, target_vocab),
+        ]
         if faults:
             raise OptionError("\n".join(faults))
         self.config = config

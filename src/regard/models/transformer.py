@@ -16,6 +16,7 @@ from regard.attention.positions import LearnedPositions, SinusoidalPositions
 from regard.errors import OptionError, ShapeError
 from regard.layers.embeddings import Embedding, Output
 from regard.layers.transformer import Activation, DecoderLayer, EncoderLayer, FeedForward, PostNorm, PreNorm
+from regard.models.configs import out_of_range
 from regard.models.roles import Encoded, Seq2Seq, State
 
 
@@ -43,6 +44,10 @@ class TransformerConfig:
     dropout: float = 0.3
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
+
+
+COUNTS = ("model_dim", "feed_forward_dim", "num_heads", "encoder_layers", "decoder_layers", "max_length")
+SHARES = ("dropout", "attention_dropout", "activation_dropout")
 
 
 class TransformerState(State):
@@ -91,6 +96,9 @@ class Transformer(Seq2Seq):
 
     def __init__(self, config: TransformerConfig, *, source_vocab: int, target_vocab: int) -> None:
         super().__init__()
+        faults = out_of_range(config, counts=COUNTS, shares=SHARES)
+        if faults:
+            raise OptionError("\n".join(faults))
         if config.share == "all" and source_vocab != target_vocab:
             raise OptionError(
                 f"share='all' needs one vocabulary for both sides; the source has {source_vocab} tokens and the "
