@@ -65,12 +65,16 @@ def test_masks_allow_what_was_drawn_by_hand() -> None:
     check_hand_drawn_masks()
 
 
-def test_a_tensor_mask_speaks_of_the_queries_from_its_first_row_on() -> None:
+def check_first_row() -> None:
     allowed = torch.rand(5, 7) < 0.5
     later = EXTENT._replace(offset=12, queries=3)
     mask = TensorMask(allowed, first_query=10)
     assert torch.equal(mask.dense(later)[0, 0], allowed[2:5])
     assert torch.equal(whole(mask, later)[1, 2], allowed[2:5])
+
+
+def test_a_tensor_mask_speaks_of_the_queries_from_its_first_row_on() -> None:
+    check_first_row()
 
 
 @pytest.mark.parametrize("name", MASKS)
