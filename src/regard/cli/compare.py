@@ -95,7 +95,8 @@ class Options:
     set: Annotated[
         tuple[str, ...],
         Parameter(
-            help="A value for all recipes, such as data.batch_tokens=2048; --data.batch_tokens=2048 says the same."
+            show_default=False,
+            help="A value for all recipes, such as data.batch_tokens=2048; --data.batch_tokens=2048 says the same.",
         ),
     ] = ()
     tokenize: Annotated[

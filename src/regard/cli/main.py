@@ -43,8 +43,8 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
         default_parameter=Parameter(negative=""),
     )
-    for name, text in COMMANDS.items():
-        app.command(f"regard.cli.{name}:run", name=name, help=text)
+    for place, (name, text) in enumerate(COMMANDS.items()):
+        app.command(f"regard.cli.{name}:run", name=name, help=text, sort_key=place)
     return app
 
 

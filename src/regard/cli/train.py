@@ -37,7 +37,10 @@ class Options:
     config: Annotated[Path | None, Parameter(help="A recipe of your own (TOML), laid over the preset.")] = None
     set: Annotated[
         tuple[str, ...],
-        Parameter(help="A value of the recipe, such as model.num_layers=4; --model.num_layers=4 says the same."),
+        Parameter(
+            show_default=False,
+            help="A value of the recipe, such as model.encoder_layers=4; --model.encoder_layers=4 says the same.",
+        ),
     ] = ()
     from_: Annotated[
         Path | None, Parameter(name="--from", help="A finished run to go on from, with its model and tokenizer.")

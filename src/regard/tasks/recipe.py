@@ -1,6 +1,6 @@
 """A recipe: everything that a training of a translator is decided by, as one tree of values.
 
-It is read from a preset, a TOML file and options like `--model.num_layers=4`, in this order, the later over the
+It is read from a preset, a TOML file and options like `--model.encoder_layers=4`, in this order, the later over the
 earlier; all its faults are told at once. What was used stands in the run's train.toml.
 """
 
