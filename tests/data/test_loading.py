@@ -18,7 +18,7 @@ from regard.errors import OptionError, WorkError
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="signals and forks as Linux has them")
 
 
-def some_loader(*, workers: int = 0, timeout: float = 7.0) -> Loader:
+def some_loader(*, workers: int = 0, timeout: float = 5.0) -> Loader:
     source, target = (TokenRows.gather([[3 + n] * (n * step % 17) for n in range(997)]) for step in (5, 7))
     dataset = ParallelSet(source, target)
     return Loader(dataset, TokenBudget(dataset, tokens=101, seed=3), workers=workers, timeout=timeout)

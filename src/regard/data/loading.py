@@ -18,7 +18,7 @@ from regard.data.batches import Batch, ParallelSet, TokenBudget
 from regard.errors import OptionError, WorkError
 
 _POLL = 1.0  # seconds between looks at whether the workers live
-_SLICES = 7  # a wait is counted in so many slices: while the whole process group is stopped (Ctrl-Z) only one passes
+_SLICES = 5  # a wait is counted in so many slices: while the whole process group is stopped (Ctrl-Z) only one passes
 
 
 class Loader:
@@ -40,7 +40,7 @@ class Loader:
         budget: TokenBudget,
         *,
         workers: int = 0,
-        timeout: float = 7.0,
+        timeout: float = 5.0,
         pin_memory: bool = False,
     ) -> None:
         if workers < 0:
