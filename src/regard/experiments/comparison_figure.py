@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -20,14 +21,15 @@ MARKS = "osD^vPX"
 def save_figure(comparison: Comparison, path: Path) -> None:
     """Draw a comparison into a PNG."""
     curve = validation_score(comparison)
-    figure = Figure(figsize=(11.0 if curve else 6.0, 4.5), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    places = figure.subplots(1, 2 if curve else 1, squeeze=False)[0]
-    draw_lengths(places[0], comparison)
-    if curve:
-        draw_training(places[1], comparison, curve)
     written = io.BytesIO()
-    figure.savefig(written, format="png", metadata={"Software": None})
+    with style.context("default"):  # not the style of who runs it
+        figure = Figure(figsize=(11.0 if curve else 6.0, 4.5), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        places = figure.subplots(1, 2 if curve else 1, squeeze=False)[0]
+        draw_lengths(places[0], comparison)
+        if curve:
+            draw_training(places[1], comparison, curve)
+        figure.savefig(written, format="png", metadata={"Software": None})
     write_whole(path, written.getvalue())
 
 
@@ -38,8 +40,9 @@ def draw_lengths(axes: Axes, comparison: Comparison) -> None:
         means = [one.mean for one in found]
         below = [max(0.0, one.mean - one.low) for one in found]
         above = [max(0.0, one.high - one.mean) for one in found]
+        aside = 0.06 * (number - (len(comparison.models) - 1) / 2)  # so that no interval hides another
         axes.errorbar(
-            range(len(found)),
+            [place + aside for place in range(len(found))],
             means,
             yerr=[below, above],
             color=COLORS[number % len(COLORS)],
@@ -51,6 +54,7 @@ def draw_lengths(axes: Axes, comparison: Comparison) -> None:
     axes.set_xticks(range(len(lengths)), [f"{length.name}\n({length.sentences:,})" for length in lengths])
     axes.set_xlabel("words of the source (sentences)")
     axes.set_ylabel("BLEU, interval of 95 % over sentences")
+    axes.set_ylim(bottom=0)
     finish(axes)
 
 

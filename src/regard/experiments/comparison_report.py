@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from regard.experiments.bootstrap import Difference, Estimate
 from regard.experiments.comparison import Comparison, ModelResult
@@ -117,13 +118,13 @@ def terminal(comparison: Comparison) -> Group:
     """Draw the tables for a terminal."""
     parts: list[Any] = []
     for sheet in sheets(comparison):
-        table = Table(box=None, pad_edge=False, title=sheet.title, title_justify="left", title_style="bold")
+        table = Table(box=None, pad_edge=False)
         for place, heading in enumerate(sheet.headings):
-            table.add_column(heading, justify="right" if place else "left")
+            table.add_column(Text(heading), justify="right" if place else "left")
         for row in sheet.rows:
-            table.add_row(*(cell.replace("[", r"\[") for cell in row))
-        parts += [table, ""]
-    return Group(*parts, *notes(comparison))
+            table.add_row(*map(Text, row))
+        parts += [Text(sheet.title, style="bold"), table, ""]
+    return Group(*parts, *map(Text, notes(comparison)))
 
 
 def markdown(comparison: Comparison, picture: str) -> str:
