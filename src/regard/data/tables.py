@@ -25,8 +25,8 @@ def read_table(path: Path, columns: tuple[str, str] | None = None) -> Pairs:
 
     A TSV's columns are given by number, from 1, and then every line is a pair; or by name, and then the first line
     is the header. Nothing in a TSV is a quotation mark. A row of JSONL is `{"translation": {"en": "…", "fr": "…"}}`
-    or flat. Without `columns`, the first two are source and target (for JSONL: the first two keys of the first
-    row, whatever their order in the others). A line end inside a JSON string becomes a blank: a sentence is a line.
+    or flat. Without `columns`, the first two are source and target (for JSONL: the first two keys of the first row
+    that hold text, whatever their order in the others). A line end inside a JSON string becomes a blank: a sentence is a line.
 
     Raises:
         DataError: With every fault: lines that are not UTF-8, rows without the two columns, no row at all.
@@ -35,35 +35,24 @@ def read_table(path: Path, columns: tuple[str, str] | None = None) -> Pairs:
     if columns is not None and columns[0] == columns[1]:
         raise OptionError(f"Source and target are the same column ({columns[0]}). Name two, as in SOURCE,TARGET.")
     lines, faults = read_file(path)
-    if lines is None:
-        raise DataError(list(faults.values()))
-    first = 0
-    reader = None
     if not lines:
-        faults[0] = f"{path} is empty."
-    elif _is_jsonl(path, lines[0]):
-        reader = _json_reader(lines, columns)
-    else:
-        try:
-            reader, first = _tsv_reader(lines[0], columns)
-        except _RowError as error:
-            faults.setdefault(1, f"{path}:1: {error}")
-    sources, targets = [], []
-    for number, line in enumerate(lines[first:] if reader else [], first + 1):
-        if number in faults or reader is None:
-            continue
-        try:
-            source, target = reader(line)
-        except _RowError as error:
-            faults[number] = f"{path}:{number}: {error}"
-            continue
-        sources.append(source)
-        targets.append(target)
-    if not sources and not faults:
-        faults[0] = f"{path} has a header and no row."
+        raise DataError(list(faults.values()) or f"{path} is empty.")
+    try:
+        reader, first = _json_reader(lines, columns) if _is_jsonl(path, lines[0]) else _tsv_reader(lines[0], columns)
+    except _RowError as error:
+        raise DataError(list({1: f"{path}:1: {error}", **faults}.values())) from None
+    pairs = []
+    for number, line in enumerate(lines[first:], first + 1):
+        if number not in faults:
+            try:
+                pairs.append(reader(line))
+            except _RowError as error:
+                faults[number] = f"{path}:{number}: {error}"
     if faults:
         raise DataError([faults[number] for number in sorted(faults)])
-    return Pairs(sources, targets, range(first + 1, len(lines) + 1))
+    if not pairs:
+        raise DataError(f"{path} has a header and no row.")
+    return Pairs([source for source, _ in pairs], [target for _, target in pairs], range(first + 1, len(lines) + 1))
 
 
 def _is_jsonl(path: Path, first_line: str) -> bool:
@@ -102,22 +91,22 @@ def _tsv_reader(header: str, columns: tuple[str, str] | None) -> tuple[Reader, i
     return read, 0 if by_number else 1
 
 
-def _json_reader(lines: list[str], columns: tuple[str, str] | None) -> Reader:
+def _json_reader(lines: list[str], columns: tuple[str, str] | None) -> tuple[Reader, int]:
+    """Make the reader of JSON rows, and say that no line is a header."""
     keys = columns or next((keys for line in lines if (keys := _first_keys(line))), ("source", "target"))
 
     def read(line: str) -> tuple[str, str]:
         row = _json_row(line)
         missing = [key for key in keys if not isinstance(row.get(key), str)]
         if missing:
-            raise _RowError(
-                f"no text under {' and '.join(map(repr, missing))}; the keys are {', '.join(map(repr, row))}."
-            )
+            found = ", ".join(repr(key[:40]) for key in list(row)[:20]) or "none"
+            raise _RowError(f"no text under {' and '.join(map(repr, missing))}; the keys are {found}.")
         source, target = (_LINE_END.sub(" ", row[key]) for key in keys)
         if not (source + target).isascii() and any("\ud800" <= letter <= "\udfff" for letter in source + target):
             raise _RowError("an escape such as \\ud800 is half of a character.")
         return source, target
 
-    return read
+    return read, 0
 
 
 def _first_keys(line: str) -> tuple[str, str] | None:

@@ -184,7 +184,7 @@ class Tokenizer:
             if len(self._remembered) > _MOST_REMEMBERED:
                 self._remembered = {}  # a new one: another thread may be reading the old
             remembered = self._remembered
-            new = list(set(chain.from_iterable(parts)) - remembered.keys())
+            new = [text for text in dict.fromkeys(chain.from_iterable(parts)) if text not in remembered]
             fresh = dict(zip(new, self._encode_chunks(new), strict=True))
             remembered.update((text, chunk) for text, chunk in fresh.items() if len(text) <= _LONGEST_REMEMBERED)
             for texts_of_chunks in parts:
