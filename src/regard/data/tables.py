@@ -26,7 +26,8 @@ def read_table(path: Path, columns: tuple[str, str] | None = None) -> Pairs:
     A TSV's columns are given by number, from 1, and then every line is a pair; or by name, and then the first line
     is the header. Nothing in a TSV is a quotation mark. A row of JSONL is `{"translation": {"en": "…", "fr": "…"}}`
     or flat. Without `columns`, the first two are source and target (for JSONL: the first two keys of the first row
-    that hold text, whatever their order in the others). A line end inside a JSON string becomes a blank: a sentence is a line.
+    that hold text, whatever their order in the others). A line end inside a JSON string becomes a blank, for a
+    sentence is a line.
 
     Raises:
         DataError: With every fault: lines that are not UTF-8, rows without the two columns, no row at all.
