@@ -68,6 +68,7 @@ class Lens(Mapping[str, Site]):
     """The sites of a model that were seen, by name, in the order in which they came."""
 
     def __init__(self, model: nn.Module) -> None:
+        self.model = model  # kept, for its modules are known by their addresses
         self.names: dict[int, str] = {id(module): name for name, module in model.named_modules()}
         self.sites: dict[str, Site] = {}
 

@@ -1,0 +1,133 @@
+"""The lens over our own models: it sees every call, names it, changes nothing, and its weights are exact."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from regard.attention import attend
+from regard.attention.attend import Attention
+from regard.errors import OptionError, WorkError
+from regard.inspection.lens import lens
+from regard.models.recurrent import Recurrent, RecurrentConfig
+from regard.models.roles import Seq2Seq
+from regard.models.transformer import Transformer, TransformerConfig
+
+
+def transformer() -> Transformer:
+    torch.manual_seed(3)
+    config = TransformerConfig(
+        model_dim=8, feed_forward_dim=11, num_heads=2, encoder_layers=1, decoder_layers=3, dropout=0.1
+    )
+    return Transformer(config, source_vocab=13, target_vocab=13).eval()
+
+
+def recurrent() -> Recurrent:
+    torch.manual_seed(3)
+    config = RecurrentConfig(model_dim=8, hidden_dim=7, dropout=0.1)
+    return Recurrent(config, source_vocab=13, target_vocab=13).eval()
+
+
+def batch() -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    source = torch.randint(3, 13, (2, 7), generator=generator)
+    return source, torch.tensor([7, 5]), torch.randint(3, 13, (2, 5), generator=generator)
+
+
+@pytest.mark.parametrize("model", [transformer(), recurrent()], ids=["transformer", "recurrent"])
+def test_watching_changes_nothing(model: Seq2Seq) -> None:
+    plain = model(*batch())
+    with lens(model):
+        watched = model(*batch())
+    assert torch.equal(plain, watched)
+    assert attend.observers == []
+
+
+@pytest.mark.parametrize("model", [transformer(), recurrent()], ids=["transformer", "recurrent"])
+def test_weights_sum_to_one_and_padding_gets_none(model: Seq2Seq) -> None:
+    with lens(model) as seen:
+        model(*batch())
+    for name in model.alignment_sites():
+        weights = seen[name].weights()
+        assert weights.shape[0] == 2
+        assert weights.shape[2:] == (5, 7)
+        assert torch.allclose(weights.sum(-1), torch.ones(()), atol=1e-6)
+        assert weights[1, :, :, 5:].count_nonzero() == 0
+
+
+def test_sites_come_in_the_order_in_which_they_were_seen() -> None:
+    model = transformer()
+    with lens(model) as seen:
+        model(*batch())
+    layers = [name.rsplit(".attention", 1)[0] for name in seen]
+    assert layers == ["encoder.0.self_attention"] + [
+        f"decoder.{number}.{kind}" for number in range(3) for kind in ("self_attention", "cross_attention")
+    ]
+
+
+def test_the_context_is_the_weights_times_the_values() -> None:
+    model = transformer()
+    contexts: list[Tensor] = []
+    with lens(model) as seen:
+        handle = model.get_submodule("decoder.1.cross_attention.attention").register_forward_hook(
+            lambda module, inputs, output: contexts.append(output)
+        )
+        model(*batch())
+        handle.remove()
+    site = seen["decoder.1.cross_attention"]
+    assert torch.allclose(site.weights() @ site[0].value, contexts[0], atol=1e-6)
+
+
+def test_stepwise_decoding_gives_the_same_map_as_teacher_forcing() -> None:
+    model = recurrent()
+    source, lengths, target = batch()
+    with lens(model) as whole:
+        model(source, lengths, target)
+    with lens(model) as stepwise:
+        state = model.start(model.encode(source, lengths))
+        for step in range(target.shape[1]):
+            model.step(target[:, step : step + 1], state)
+    name = model.alignment_sites()[0]
+    assert len(stepwise[name]) == 5
+    assert torch.allclose(whole[name].weights(), stepwise[name].weights(), atol=1e-6)
+
+
+def test_half_precision_is_computed_in_float32() -> None:
+    model = transformer().bfloat16()
+    with lens(model) as seen:
+        model(*batch())
+    weights = seen["decoder.0.cross_attention"].weights()
+    assert weights.dtype == torch.float32
+    assert torch.allclose(weights.sum(-1), torch.ones(()), atol=1e-6)
+
+
+def test_other_models_are_not_seen() -> None:
+    with lens(transformer()) as seen:
+        transformer()(*batch())
+    assert len(seen) == 0
+
+
+def test_calls_over_different_keys_are_no_one_map() -> None:
+    attention = Attention()
+    with lens(attention) as seen:
+        for keys in (3, 5):
+            key = torch.randn(2, 1, keys, 7)
+            attention(torch.randn(2, 1, 1, 7), attention.remember(key, key))
+    with pytest.raises(WorkError, match=r"different shapes \[\(2, 1, 3\), \(2, 1, 5\)\]"):
+        next(iter(seen.values())).weights()
+
+
+def test_an_unknown_site_is_named_with_those_that_were_seen() -> None:
+    model = transformer()
+    with lens(model) as seen:
+        model(*batch())
+    with pytest.raises(OptionError, match=r"The site 'decoder\.7' was not seen\. The sites seen are: encoder\.0"):
+        seen["decoder.7"]
+    with pytest.raises(OptionError, match=r"The site 'decoder\.1' belongs to several \(decoder\.1\.self"):
+        seen["decoder.1"]
+
+
+def test_the_observer_leaves_when_the_model_fails() -> None:
+    model = transformer()
+    with pytest.raises(OptionError, match="tokens must lie between 0 and 12"), lens(model):
+        model(torch.full((2, 3), 99), torch.tensor([3, 3]), torch.full((2, 3), 5))
+    assert attend.observers == []
