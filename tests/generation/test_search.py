@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from regard.attention.masks import Padding
 from regard.errors import OptionError
 from regard.generation.forced import forced_log_probabilities
 from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, largest, search
+from regard.layers.embeddings import Output
+from regard.models.roles import Encoded, Seq2Seq, State
 from regard.models.transformer import Transformer, TransformerConfig
 
 BEGIN, END = 1, 2
@@ -117,6 +120,57 @@ def test_hypotheses_are_sorted_and_different() -> None:
         assert len(hypotheses) == 5
         assert [h.score for h in hypotheses] == sorted((h.score for h in hypotheses), reverse=True)
         assert len({h.tokens for h in hypotheses}) == 5
+
+
+class SureState(State):
+    """The number of steps taken."""
+
+    steps = 0
+
+    def reorder(self, parents: Tensor) -> None:
+        pass
+
+    def keep(self, entries: Tensor) -> None:
+        pass
+
+
+class Sure(Seq2Seq):
+    """Counts up from token 3 to 12 and ends there, and holds the end for a little likely at every step before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = Output(13, 13)
+        with torch.no_grad():
+            self.output.weight.copy_(torch.eye(13))
+
+    def alignment_sites(self) -> list[str]:
+        return []
+
+    def encode(self, source: Tensor, source_lengths: Tensor) -> Encoded:
+        return Encoded(torch.zeros(*source.shape, 13), Padding(source_lengths))
+
+    def decode(self, encoded: Encoded, target: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def start(self, encoded: Encoded) -> State:
+        return SureState()
+
+    def step(self, tokens: Tensor, state: State) -> Tensor:
+        assert isinstance(state, SureState)
+        states = torch.full((*tokens.shape, 13), -30.0)
+        states[..., END] = -7.0
+        states[..., END if state.steps == 10 else 3 + state.steps] = 0.0
+        state.steps += 1
+        return states
+
+
+@pytest.mark.parametrize("beams", [1, 2, 3, 5])
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+def test_hardly_probable_ends_do_not_end_a_search(beams: int, length_penalty: float) -> None:
+    source, lengths = sentences([5, 3])
+    options = SearchOptions(beams=beams, length_penalty=length_penalty)
+    hypotheses = search(Sure(), source, lengths, options=options, vocabulary=VOCABULARY, max_lengths=[13, 17])
+    assert [best.tokens for (best,) in hypotheses] == [tuple(range(3, 13))] * 2
 
 
 def test_a_hypothesis_ends_at_its_limit_at_the_true_probability() -> None:

@@ -163,12 +163,10 @@ class Beams:
         if not ended.any():
             return
         for row, rank in ended.nonzero().tolist():
-            found = self.finished[self.sentences[row]]
-            if len(found) < beams:
-                log_probability = totals[row, rank].item()
-                tokens = tuple(self.history[row, parents[row, rank], 1:].tolist())
-                length = (len(tokens) + 1) ** self.options.length_penalty
-                found.append(Hypothesis(tokens, log_probability, log_probability / length))
+            log_probability = totals[row, rank].item()
+            tokens = tuple(self.history[row, parents[row, rank], 1:].tolist())
+            length = (len(tokens) + 1) ** self.options.length_penalty
+            self.finished[self.sentences[row]].append(Hypothesis(tokens, log_probability, log_probability / length))
 
     def grow(self, totals: Float[Tensor, "B C"], parents: Int[Tensor, "B C"], tokens: Int[Tensor, "B C"]) -> None:
         """Let the best unfinished candidates be the beams."""
@@ -188,13 +186,9 @@ class Beams:
         self.history = torch.cat((ancestors, tokens.unsqueeze(-1)), dim=-1)
 
     def drop_finished(self) -> None:
-        """Part with sentences that have as many finished hypotheses as beams, or nothing left that could grow."""
-        alive = (self.totals > -torch.inf).any(dim=-1).tolist()
-        going = [
-            row
-            for row, sentence in enumerate(self.sentences)
-            if alive[row] and len(self.finished[sentence]) < self.options.beams
-        ]
+        """Part with sentences whose search is over."""
+        best = self.totals.amax(dim=-1).tolist()
+        going = [row for row, sentence in enumerate(self.sentences) if self.goes_on(best[row], self.finished[sentence])]
         if len(going) == len(self.sentences):
             return
         self.sentences = [self.sentences[row] for row in going]
@@ -203,6 +197,17 @@ class Beams:
         rows = torch.tensor(going, device=self.totals.device)
         self.state.keep(rows)
         self.totals, self.history = self.totals[rows], self.history[rows]
+
+    def goes_on(self, total: float, found: Sequence[Hypothesis]) -> bool:
+        """Say whether a sentence's search goes on: its best unfinished hypothesis has this log-probability.
+
+        Not as soon as there are as many finished hypotheses as beams: where a model is sure, others of hardly any
+        probability end beside the right one at every step, and would end a long sentence in its middle.
+        """
+        if len(found) < self.options.beams:
+            return total > -torch.inf
+        wanted = sorted((hypothesis.score for hypothesis in found), reverse=True)[self.options.n_best - 1]
+        return total / (self.length + 1) ** self.options.length_penalty > wanted
 
 
 def largest(values: Float[Tensor, "B W V"], count: int) -> tuple[Float[Tensor, "B W C"], Int[Tensor, "B W C"]]:
