@@ -1,9 +1,16 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from regard.experiments.comparison import Comparison
 from tests.experiments import tiny
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Models of this size are slower on several threads, and on a busy machine much slower."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -153,8 +153,8 @@ def test_the_same_is_told_only_once(tmp_path: Path) -> None:
     assert len(said) == len(set(said))
     assert sum("training data" in text for text in said) == 1
     assert [text for text in said if text.startswith("---")] == [
-        "--- fixed, seed 1: 1 of 1; 6 updates ---",
-        "--- attention, seed 1: 1 of 1; 6 updates ---",
+        "--- fixed, seed 1: training 1 of 2, 6 updates ---",
+        "--- attention, seed 1: training 2 of 2, 6 updates ---",
     ]
 
 

@@ -35,7 +35,9 @@ class MadeUp:
     ] = None
     max_words: Annotated[Count | None, Parameter(help="Longest sentence to learn from. [default: 20]")] = None
     test_max_words: Annotated[Count | None, Parameter(help="Longest sentence to score. [default: 60]")] = None
-    count: Annotated[Count | None, Parameter(name="--pairs", help="Sentences to learn from. [default: 20000]")] = None
+    count: Annotated[
+        Count | None, Parameter(name="--pairs", help="Sentences to make for learning. [default: 20000]")
+    ] = None
 
     def __post_init__(self) -> None:
         for name, value in (

@@ -137,7 +137,8 @@ def compare(
     for number in range(seeds):
         for entry in entries:
             seed = entry.recipe.seed + number
-            say(f"--- {entry.name}, seed {seed}: {number + 1} of {seeds}; {budget} ---")
+            done = sum(map(len, trials.values()))
+            say(f"--- {entry.name}, seed {seed}: training {done + 1} of {seeds * len(entries)}, {budget} ---")
             found = run_trial(entry, number, data, out / f"{entry.name}-{seed}", device=device, shown=shown, say=say)
             if isinstance(found, Interrupted):
                 return Stopped(entry.name, seed, found.step, found.signal)

@@ -95,7 +95,7 @@ def notes(comparison: Comparison) -> list[str]:
         f"95 %: interval over sentences, by paired bootstrap resampling (Koehn 2004) of the mean over seeds, "
         f"{comparison.resamples:,} resamples; p is two-sided, of the same resamples.",
         "± seeds: standard deviation over seeds. loss: nats a reference token. "
-        f"tokens/s: target tokens in training. sentences/s: translating in batches of {BATCH_SIZE}.",
+        f"tokens/s: target tokens in training. sentences/s: translating in batches of {BATCH_SIZE}, in float32.",
     ]
 
 
