@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 
-.PHONY: demo test check format lint types test-rest test-all bench clean
+.PHONY: demo test check format lint types docs test-rest test-all bench clean
 
 # One stamp a set-up: a change of the requirements installs anew. torch first, by its pin, so that the CPU build is taken where there is one.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -32,6 +32,10 @@ lint: $(VENV)/.installed
 
 types: $(VENV)/.installed
 	$(BIN)/mypy
+
+# The pages that repeat what the code says; tests/test_docs.py fails where they are out of date.
+docs: $(VENV)/.installed
+	$(BIN)/python docs/write.py
 
 # What `make test` leaves out: learning, browser and slow tests.
 test-rest: $(VENV)/.installed
