@@ -140,7 +140,7 @@ def show_sentences(translator: "Translator", examples: "Sequence[Example]", out:
         console.print()
         console.print(heat_map(seen[-1].map))
         if translation != one.target:
-            console.print(f"expected: {one.target}", markup=False)
+            console.print(f"expected: {one.target}")
     save_png([one.map for one in seen], out / "alignment.png")
     write_page(
         out / "alignment.html",

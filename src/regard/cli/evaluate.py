@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from regard.cli.inputs import Count, Machine, PairFiles, RunFolder, Searching
-from regard.cli.streams import opened_output, result_console, say
+from regard.cli.streams import opened_output, result_console, say, show_rows
 from regard.errors import OptionError
 
 if TYPE_CHECKING:
@@ -112,26 +112,21 @@ def show(found: "Evaluation") -> None:
     """Print tables."""
     from rich.table import Table
 
-    console = result_console()
-    scores = Table(box=None, show_header=False, pad_edge=False)
-    scores.add_column(style="bold")
-    scores.add_column(justify="right")
-    scores.add_column(style="dim", overflow="fold")
     rate = found.alignment_error_rate
-    for row in (
-        ("sentences", f"{found.sentences:,}", ""),
-        ("loss", f"{found.loss:.4f}", "nats a token"),
-        ("perplexity", f"{found.perplexity:.4g}", ""),
-        ("BLEU", f"{found.bleu:.2f}", found.signatures["bleu"]),
-        ("chrF", f"{found.chrf:.2f}", found.signatures["chrf"]),
-        ("exact", f"{found.exact:.1%}", "translations that equal the reference"),
-        *([] if rate is None else [("AER", f"{rate:.2%}", "alignment error rate of the references")]),
-    ):
-        scores.add_row(*row)
-    console.print(scores)
+    show_rows(
+        [
+            ("sentences", f"{found.sentences:,}", ""),
+            ("loss", f"{found.loss:.4f}", "nats a token"),
+            ("perplexity", f"{found.perplexity:.4g}", ""),
+            ("BLEU", f"{found.bleu:.2f}", found.signatures["bleu"]),
+            ("chrF", f"{found.chrf:.2f}", found.signatures["chrf"]),
+            ("exact", f"{found.exact:.1%}", "translations that equal the reference"),
+            *([] if rate is None else [("AER", f"{rate:.2%}", "alignment error rate of the references")]),
+        ]
+    )
     buckets = Table(box=None, pad_edge=False, title="by words of the source", title_justify="left")
     for heading in ("words", "sentences", "BLEU", "chrF"):
         buckets.add_column(heading, justify="right")
     for bucket in found.buckets:
         buckets.add_row(bucket.name, f"{bucket.sentences:,}", f"{bucket.bleu:.2f}", f"{bucket.chrf:.2f}")
-    console.print(buckets)
+    result_console().print(buckets)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from regard.cli.inputs import RunFolder
-from regard.cli.streams import opened_output, result_console
+from regard.cli.streams import opened_output, show_rows
 from regard.errors import WorkError
 
 
@@ -32,7 +32,7 @@ def run(folder: RunFolder, /, *, options: Options | None = None) -> int:
         with opened_output(None) as output:
             output.line(json.dumps(facts, ensure_ascii=False))
     else:
-        show(facts)
+        show_rows((name, "", text) for name, text in rows(facts))
     return 0
 
 
@@ -127,19 +127,6 @@ def checkpoints(folder: Path) -> list[dict[str, Any]]:
             damage = str(error)
         found.append({"step": step, "whole": damage is None, "damage": damage})
     return found
-
-
-def show(facts: Mapping[str, Any]) -> None:
-    """Print a table."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, text in rows(facts):
-        table.add_row(name, Text(text))
-    result_console().print(table)
 
 
 def rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

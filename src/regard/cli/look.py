@@ -49,7 +49,7 @@ def run(
     seen = look(translator, text, options.target, **options.site.names(translator), steps=options.steps)
     console = result_console()
     console.print(heat_map(seen.map))
-    console.print(seen.target, markup=False, soft_wrap=True)
+    console.print(seen.target, soft_wrap=True)
     console.print(f"log-probability {seen.log_probability:.6f}")
     for number, step in enumerate(seen.map.steps, 1):
         console.print()

@@ -4,7 +4,7 @@ import gzip
 import os
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -31,7 +31,19 @@ def result_console() -> "Console":
     """Return what draws tables and maps on standard output."""
     from rich.console import Console
 
-    return Console(file=sys.stdout, highlight=False)
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+
+
+def show_rows(rows: Iterable[tuple[str, str, str]]) -> None:
+    """Print name, value and remark a line; a long line is the terminal's to wrap, so that no path is cut."""
+    from rich.text import Text
+
+    table = list(rows)
+    names, values = (max((len(row[place]) for row in table), default=0) for place in (0, 1))
+    console = result_console()
+    for name, value, remark in table:
+        line = Text.assemble((f"{name:<{names}}", "bold"), f"  {value:>{values}}", (remark and f"  {remark}", "dim"))
+        console.print(line, soft_wrap=True)
 
 
 @contextmanager
