@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 
-.PHONY: demo test check format lint types docs test-rest test-all bench clean
+.PHONY: demo test check format lint types docs test-rest test-all peers bench clean
 
 # One stamp a set-up: a change of the requirements installs anew. torch first, by its pin, so that the CPU build is taken where there is one.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -43,7 +43,16 @@ test-rest: $(VENV)/.installed
 
 test-all: test test-rest
 
-bench: $(VENV)/.installed
+# The programs that we are measured against, in an environment of their own.
+.venv-peers/.installed: benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --upgrade pip
+	.venv-peers/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
+	touch $@
+
+peers: .venv-peers/.installed
+
+bench: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/run.py --data $(DATA)
 
 clean:

@@ -1,0 +1,44 @@
+"""Trains with regard's own loop, as `regard train` does, held up between requests.
+
+train_regard.py SOURCE TARGET VALID_SOURCE VALID_TARGET: text, line by line.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from answering import Line, UpdateClock
+
+from regard.data.text import read_pairs
+from regard.tasks.fit import Fitting, TrainingData
+from regard.tasks.recipe import build_recipe, merged, preset
+from regard.training.events import Event, Updated
+
+SAME_FOR_ALL = {  # whatever the preset comes to say
+    "model": {"kind": "transformer", "dropout": 0.3, "attention_dropout": 0.0, "activation_dropout": 0.0},
+    "tokenizer": {"vocab_size": 10_000, "split": "blanks"},
+    "data": {"batch_tokens": 4096},
+    "training": {"validate_every": 1_000_000, "max_updates": 1_000_000},
+}
+
+
+def main() -> None:
+    """Train until nobody asks any more."""
+    line = Line()
+    source, target, valid_source, valid_target = map(Path, sys.argv[1:])
+    recipe = build_recipe(merged(preset("transformer-tiny"), SAME_FOR_ALL))
+    data = TrainingData(read_pairs(source, target), read_pairs(valid_source, valid_target))
+    fitting = Fitting(recipe, data, Path("regard-run"), torch.device("cpu"), resume=False, origin=None, say=print)
+    clock: list[UpdateClock] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Updated):
+            clock[0].count(event.tokens)
+
+    trainer = fitting.trainer([observe])
+    clock.append(UpdateClock(line))
+    trainer.fit()
+
+
+if __name__ == "__main__":
+    main()
