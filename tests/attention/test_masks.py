@@ -217,6 +217,24 @@ def test_a_block_of_a_long_text_is_known_without_its_map() -> None:
     assert window.block(range(6100, 6101), range(6010, 6060)) == "empty"
 
 
+def test_padding_answers_once_for_all_layers() -> None:
+    mask = Padding(torch.tensor([3, 5]))
+    first = mask.dense(EXTENT)
+    assert mask.dense(EXTENT._replace(queries=1, offset=4)) is first
+    longer = mask.dense(EXTENT._replace(keys=11))
+    assert torch.equal(longer, torch.arange(11) < torch.tensor([3, 5]).view(2, 1, 1, 1))
+    assert mask.dense(EXTENT._replace(device=torch.device("meta"))).device.type == "meta"
+
+
+def test_padding_that_was_asked_in_inference_mode_serves_training() -> None:
+    mask = Padding(torch.tensor([3, 5]))
+    with torch.inference_mode():
+        mask.dense(EXTENT)
+    states = torch.randn(2, 3, 5, 7, requires_grad=True)
+    (gradient,) = torch.autograd.grad(states.masked_fill(~mask.dense(EXTENT), 0.0).sum(), states)
+    assert int(gradient.sum()) == 3 * 5 * (3 + 5)
+
+
 def test_padding_of_no_batch_entries_is_mixed() -> None:
     assert Padding(torch.zeros(0, dtype=torch.long)).block(range(3), range(5)) == "mixed"
 

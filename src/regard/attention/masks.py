@@ -169,6 +169,7 @@ class Padding(Mask):
     def __init__(self, lengths: Int[Tensor, "B"], starts: Int[Tensor, "B"] | None = None) -> None:
         self.lengths = lengths
         self.starts = starts
+        self.kept: Tensor | None = None
         self.host_lengths = numbers("lengths", lengths)
         self.host_starts = [0] * len(self.host_lengths) if starts is None else numbers("starts", starts)
         if starts is not None and len(starts) != len(lengths):
@@ -193,6 +194,15 @@ class Padding(Mask):
         """Allow the keys that hold something."""
         inside = key < self.lengths.to(key.device)[batch]
         return inside if self.starts is None else inside & (key >= self.starts.to(key.device)[batch])
+
+    def dense(self, extent: Extent) -> Bool[Tensor, "B 1 1 K"]:
+        """Keep the answer, which is the same for all layers and all steps."""
+        if torch.compiler.is_compiling():
+            return super().dense(extent)
+        if self.kept is None or self.kept.shape[-1] != extent.keys or self.kept.device != extent.device:
+            with torch.inference_mode(False):  # what is kept must serve training too
+                self.kept = super().dense(extent)
+        return self.kept
 
     def block(self, queries: range, keys: range) -> Block:
         """Compare the block with the shortest and the longest row."""
