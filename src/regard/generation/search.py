@@ -207,7 +207,8 @@ class Beams:
         if len(found) < self.options.beams:
             return total > -torch.inf
         wanted = sorted((hypothesis.score for hypothesis in found), reverse=True)[self.options.n_best - 1]
-        return total / (self.length + 1) ** self.options.length_penalty > wanted
+        length: float = (self.length + 1) ** self.options.length_penalty
+        return total / length > wanted
 
 
 def largest(values: Float[Tensor, "B W V"], count: int) -> tuple[Float[Tensor, "B W C"], Int[Tensor, "B W C"]]:
