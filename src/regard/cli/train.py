@@ -62,6 +62,9 @@ class Options:
             raise OptionError(f"{missing} is missing: validation needs both sides.")
         if self.valid_gold is not None and self.valid_src is None:
             raise OptionError("--valid-gold needs --valid-src and --valid-tgt: the pairs that it aligns.")
+        fixed = [option.partition("=")[0] for option in self.set if option.startswith(("model.", "tokenizer."))]
+        if self.from_ is not None and fixed:
+            raise OptionError(f"--from goes on with the model and tokenizer of {self.from_}: leave out --{fixed[0]}.")
 
 
 def run(*, options: Options) -> int:
@@ -71,9 +74,9 @@ def run(*, options: Options) -> int:
 
     use_threads(options.threads)
     files, recipe = remembered(options) if options.resume else (named_files(options), chosen_recipe(options))
-    origin = None if options.from_ is None else loaded(options.from_)
-    if origin is not None and not options.resume:
-        recipe = like_origin(recipe, options.from_)
+    origin = origin_of(files, begun=options.resume and has_checkpoint(options.out))
+    if origin is not None:
+        recipe = like_origin(recipe, Path(files["from"]))
     data = read_data(files, recipe.seed)
     if not options.resume:
         remember(options.out, files, recipe)
@@ -121,23 +124,32 @@ def direct_values(options: Options) -> dict[str, Any]:
     return values
 
 
-def like_origin(recipe: "Recipe", origin: Path | None) -> "Recipe":
+def origin_of(files: dict[str, str], *, begun: bool) -> "Translator | None":
+    """Load the run to go on from; a training that has begun goes on from its own checkpoint."""
+    from regard.tasks.load import load
+
+    if "from" not in files or begun:
+        return None
+    say(f"Model and tokenizer are those of {files['from']}.")
+    return load(files["from"])
+
+
+def has_checkpoint(out: Path) -> bool:
+    """Say whether a run holds a checkpoint."""
+    from regard.training.checkpoints import stored_steps
+
+    return bool(stored_steps(out))
+
+
+def like_origin(recipe: "Recipe", origin: Path) -> "Recipe":
     """Take model and tokenizer of the run to go on from."""
     import dataclasses
 
     from regard.tasks.recipe import build_recipe, read_toml
 
-    assert origin is not None
     stored = {key: value for key, value in read_toml(origin / "train.toml").items() if key in ("model", "tokenizer")}
     old = build_recipe(stored)
     return dataclasses.replace(recipe, model=old.model, tokenizer=old.tokenizer)
-
-
-def loaded(path: Path) -> "Translator":
-    """Load a run."""
-    from regard.tasks.load import load
-
-    return load(path)
 
 
 def named_files(options: Options) -> dict[str, str]:
@@ -152,6 +164,7 @@ def named_files(options: Options) -> dict[str, str]:
         "valid_src": options.valid_src,
         "valid_tgt": options.valid_tgt,
         "valid_gold": options.valid_gold,
+        "from": options.from_,
     }
     named = {name: str(path.absolute()) for name, path in files.items() if path is not None}
     return named | ({"columns": pairs.columns} if pairs.columns is not None else {})
@@ -198,8 +211,9 @@ def remembered(options: Options) -> tuple[dict[str, str], "Recipe"]:
     path = options.out / "train.toml"
     if not path.exists():
         raise OptionError(f"There is nothing to resume: {path} is missing. Start anew without --resume.")
-    if options.preset is not None or options.config is not None or options.seed is not None:
-        raise OptionError(f"--resume goes on with the recipe in {path}: leave out --preset, --config and --seed.")
+    given = (options.preset, options.config, options.seed, options.from_)
+    if any(value is not None for value in given):
+        raise OptionError(f"--resume goes on as {path} says: leave out --preset, --config, --seed and --from.")
     values = read_toml(path)
     files = values.pop("files", {})
     values = merged(merged(values, overrides(options.set)), direct_values(options))

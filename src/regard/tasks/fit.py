@@ -265,7 +265,9 @@ class Fitting:
             put_weights(self.model, average.weights, self.out / "checkpoints")
             loss = measure(self.model, self.objective, validation, self.device)["loss"]
             measured.append((loss, count, average))
-            self.say(f"The mean of {len(average.steps)} checkpoints up to step {average.steps[-1]}: loss {loss:.4f}.")
+            several = len(average.steps) > 1
+            what = f"mean of {len(average.steps)} checkpoints up to" if several else "best checkpoint, of"
+            self.say(f"The {what} step {average.steps[-1]}: loss {loss:.4f}.")
         put_weights(self.model, min(measured, key=lambda m: m[:2])[2].weights, self.out / "checkpoints")
 
     def chosen_site(self, translator: Translator) -> AlignmentSite | None:

@@ -107,7 +107,7 @@ def preset(name: str) -> dict[str, Any]:
     """Return the values of a preset."""
     names = preset_names()
     if name not in names:
-        raise OptionError(f"preset {name!r} is unknown{suggestion(name, names)}; there are {', '.join(names)}.")
+        raise OptionError(f"preset {name!r} is unknown{suggestion(name, names) or '.'} There are {', '.join(names)}.")
     return tomllib.loads((resources.files("regard") / "presets" / f"{name}.toml").read_text(encoding="utf-8"))
 
 
@@ -231,7 +231,7 @@ def unknown_names(values: Mapping[str, Any], kind: Any, place: str = "") -> list
     faults = []
     for name, value in values.items():
         if name not in known:
-            faults.append(f"{place}{name} is unknown{suggestion(name, known)}.")
+            faults.append(f"{place}{name} is unknown{suggestion(name, known) or '.'}")
         elif isinstance(value, Mapping):
             faults += unknown_names(value, known[name], f"{place}{name}.")
     return faults
