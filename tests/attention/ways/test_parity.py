@@ -148,6 +148,19 @@ def test_dropout_of_one_drops_everything(way: str) -> None:
     assert not replace(case(), dropout=1.0).context(way).any()
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_gradients_are_right_under_dropout(way: str) -> None:
+    """The same seed drops the same weights, so that differences can be taken."""
+    given = replace(case(mask="causal", sizes=SIZES._replace(batch=1, heads=1, query_dim=3, key_dim=3)), dropout=0.4)
+
+    def run(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(10)
+        return replace(given, query=query, key=key, value=value).context(way)
+
+    leaves = [tensor.requires_grad_() for tensor in (given.query, given.key, given.value)]
+    assert torch.autograd.gradcheck(run, leaves, atol=1e-6)
+
+
 # Half precision
 
 
