@@ -110,7 +110,8 @@ def show_scores(translator: "Translator", test: "Sequence[Example]") -> None:
     rate = found.alignment_error_rate
     result_console().print(
         f"On {found.sentences} sentences that it has not seen: BLEU {found.bleu:.1f}, chrF {found.chrf:.1f}, "
-        f"exactly right {found.exact:.1%}, alignment error rate {0 if rate is None else rate:.3f}"
+        f"exactly right {found.exact:.1%}, alignment error rate {0 if rate is None else rate:.3f}",
+        soft_wrap=True,
     )
 
 
@@ -140,7 +141,7 @@ def show_sentences(translator: "Translator", examples: "Sequence[Example]", out:
         console.print()
         console.print(heat_map(seen[-1].map))
         if translation != one.target:
-            console.print(f"expected: {one.target}")
+            console.print(f"expected: {one.target}", soft_wrap=True)
     save_png([one.map for one in seen], out / "alignment.png")
     write_page(
         out / "alignment.html",

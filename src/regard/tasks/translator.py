@@ -170,7 +170,8 @@ class Translator:
     def finished(self, text: str, hypotheses: list[Hypothesis], options: SearchOptions) -> list[Translation]:
         """Turn hypotheses into text, each text once, with the log-probability that `score` would give it.
 
-        A search may spell a text by other tokens than the tokenizer would; its score is then computed anew.
+        A search may spell a text by other tokens than the tokenizer would; its score is then computed anew, unless
+        these are more than the model takes at once.
         """
         translations: dict[str, Translation] = {}
         for hypothesis in hypotheses:
@@ -270,8 +271,14 @@ class Translator:
         head: int | None = None,
         batch_size: int = 32,
     ) -> list[Links]:
-        """Link the words of texts and of the translations that `translate` gave them, part by part."""
+        """Link the words of texts and of the translations that `translate` gave them, part by part.
+
+        A part whose translation is spelled with more tokens than the model takes at once gets no links: a model that
+        knows nothing can produce such, of bytes that are no text.
+        """
         parts = [part for translation in translations for part in translation.parts]
+        too_long = self.too_long([source for source, _ in parts], [target for _, target in parts])
+        parts = [("", "") if number in too_long else part for number, part in enumerate(parts)]
         sources, targets = [source for source, _ in parts], [target for _, target in parts]
         aligned = iter(self.align(sources, targets, layer=layer, head=head, batch_size=batch_size))
         result: list[Links] = []
