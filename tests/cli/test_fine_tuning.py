@@ -86,3 +86,11 @@ def test_resume_goes_on_from_its_own_folder_alone(
     outcome = regard("train", "--resume", "--out", tmp_path / "tuned", "--from", origin)
     assert outcome.status == 2
     assert "leave out --preset, --config, --seed and --from" in outcome.err
+
+
+def test_a_single_checkpoint_is_told_once(
+    regard: Regard, origin: Path, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    outcome = regard(*arguments(pair, tmp_path / "tuned"), "--from", origin, *small())
+    assert outcome.err.count("The best checkpoint, of step 1: loss") == 1
+    assert "mean of" not in outcome.err

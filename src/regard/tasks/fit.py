@@ -262,6 +262,8 @@ class Fitting:
         measured = []
         for count in sorted({1, self.recipe.average}, reverse=True):
             average = average_checkpoints(self.out, count=count, ending_at=outcome.best_step, warn=self.say)
+            if any(average.steps == other.steps for *_, other in measured):
+                continue  # there is one checkpoint alone
             put_weights(self.model, average.weights, self.out / "checkpoints")
             loss = measure(self.model, self.objective, validation, self.device)["loss"]
             measured.append((loss, count, average))
