@@ -29,7 +29,7 @@ from regard.tasks.recipe import Recipe
 from regard.tasks.runs import put_weights, save_run
 from regard.tasks.translator import Translator
 from regard.training import precision
-from regard.training.averaging import average_checkpoints
+from regard.training.averaging import Average, average_checkpoints
 from regard.training.evaluation import measure
 from regard.training.events import Observer
 from regard.training.feed import to_device
@@ -259,7 +259,7 @@ class Fitting:
     def take_best_weights(self, outcome: Outcome) -> None:
         """Put the best checkpoint's weights, or the mean of those up to it, into the model: whichever loses less."""
         validation = list(self.loader(self.valid).batches(0))
-        measured = []
+        measured: list[tuple[float, int, Average]] = []
         for count in sorted({1, self.recipe.average}, reverse=True):
             average = average_checkpoints(self.out, count=count, ending_at=outcome.best_step, warn=self.say)
             if any(average.steps == other.steps for *_, other in measured):
