@@ -194,7 +194,7 @@ def told(detail: Any) -> str:
     message = str(detail["msg"]).removeprefix("Value error, ")
     given = detail["input"]
     shown = "" if isinstance(given, Mapping) or detail["type"] == "value_error" else f"; it is {given!r}"
-    return f"{place}: {message[0].lower()}{message[1:]}{shown}."
+    return f"{place}: {message[0].lower()}{message[1:].removesuffix('.')}{shown}."
 
 
 def contradictions(recipe: Recipe) -> list[str]:

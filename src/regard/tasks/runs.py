@@ -11,11 +11,12 @@ checkpoints/       where training can go on
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from regard.data.tokenizers import TokenizerPair
@@ -25,11 +26,10 @@ from regard.generation.search import SearchOptions
 from regard.inspection.alignment_site import AlignmentSite
 from regard.models.catalogue import build_model
 from regard.models.roles import Seq2Seq
-from regard.tasks.recipe import ModelConfig
+from regard.tasks.recipe import ModelConfig, told, unknown_names
 from regard.tasks.translator import Translator
 
 FORMAT = 1
-MODEL_CONFIG: TypeAdapter[Any] = TypeAdapter(ModelConfig)
 
 
 def save_run(folder: Path, translator: Translator, model_config: Any, extra: Mapping[str, Any]) -> None:
@@ -75,24 +75,78 @@ def load_run(folder: Path, *, device: str | torch.device = "cpu", dtype: torch.d
         OptionError: There is no finished run at this place.
         DamagedError: A file is not what was written, and which.
     """
-    config = checked_config(folder)
+    described = description(checked_config(folder), folder / "config.json")
     tokenizers = TokenizerPair.load(folder)
-    try:
-        model_config = MODEL_CONFIG.validate_python(config["model"])
-        site = AlignmentSite(**config["alignment"]) if config["alignment"] else None
-        options = SearchOptions(**config["decoding"])
-        vocabularies = (int(config["source_vocab"]), int(config["target_vocab"]))
-        max_length = int(config["max_length"])
-    except (KeyError, TypeError, ValueError, ValidationError, InputError) as error:
-        raise DamagedError(f"{folder / 'config.json'} does not describe a translator: {error}") from error
-    if vocabularies != (tokenizers.source.vocab_size, tokenizers.target.vocab_size):
+    sizes = tokenizers.source.vocab_size, tokenizers.target.vocab_size
+    if sizes != (described.source_vocab, described.target_vocab):
         raise DamagedError(
-            f"The tokenizers in {folder} are not those of its model: {vocabularies} tokens are expected."
+            f"The tokenizers in {folder} are not those of its model: they have {sizes[0]} and {sizes[1]} tokens, "
+            f"config.json says {described.source_vocab} and {described.target_vocab}."
         )
-    model = build_model(model_config, source_vocab=vocabularies[0], target_vocab=vocabularies[1])
-    put_weights(model, read_tensors(folder / "model.safetensors"), folder / "model.safetensors")
+    model = restored_model(described, read_tensors(folder / "model.safetensors"), folder)
+    site = described.alignment
+    if site is not None and site.layer not in model.alignment_sites():
+        raise DamagedError(f"{folder / 'config.json'} names an alignment in {site.layer!r}, which its model has not.")
     model.to(device=device, dtype=dtype)
-    return Translator(model, tokenizers, max_length=max_length, site=site, options=options)
+    return Translator(model, tokenizers, max_length=described.max_length, site=site, options=described.decoding)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What config.json must say; it may say more."""
+
+    format: Literal[1]
+    model: ModelConfig
+    source_vocab: Annotated[int, Field(ge=1)]
+    target_vocab: Annotated[int, Field(ge=1)]
+    max_length: Annotated[int, Field(ge=1)]
+    alignment: AlignmentSite | None
+    decoding: SearchOptions
+
+
+DESCRIPTION = TypeAdapter(Description)
+
+
+def description(config: Mapping[str, Any], path: Path) -> Description:
+    """Check what config.json says."""
+    parts = (("model", ModelConfig), ("alignment", AlignmentSite), ("decoding", SearchOptions))
+    faults = [
+        fault
+        for name, kind in parts
+        if isinstance(config.get(name), Mapping)
+        for fault in unknown_names(config[name], kind, f"{name}.")
+    ]
+    try:
+        described = DESCRIPTION.validate_python(config)
+    except ValidationError as error:
+        faults += [told(detail) for detail in error.errors()]
+    except InputError as error:
+        faults.append(str(error))
+    else:
+        if not faults:
+            return described
+    raise DamagedError(f"{path} does not describe a translator: {' '.join(faults)}")
+
+
+def restored_model(described: Description, tensors: Mapping[str, Tensor], folder: Path) -> Seq2Seq:
+    """Build the model that is described and put its weights into it.
+
+    It is built without memory first and compared with the weights, so that a description of something huge costs
+    nothing.
+    """
+    path = folder / "model.safetensors"
+    layers = described.model.encoder_layers + described.model.decoder_layers
+    if layers > max(1000, len(tensors)):
+        raise DamagedError(f"{path} does not fit the model that config.json describes: it has {layers} layers.")
+    sizes = {"source_vocab": described.source_vocab, "target_vocab": described.target_vocab}
+    try:
+        with torch.device("meta"):
+            check_weights(build_model(described.model, **sizes), tensors, path)
+        model = build_model(described.model, **sizes)
+    except InputError as error:
+        raise DamagedError(f"{folder / 'config.json'} describes a model that cannot be: {error}") from error
+    put_weights(model, tensors, path)
+    return model
 
 
 def checked_config(folder: Path) -> dict[str, Any]:
@@ -133,6 +187,14 @@ def check_file(path: Path, entry: Any) -> None:
 
 def put_weights(model: Seq2Seq, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Put every weight into its place; missing, unknown and misshapen ones are named, all at once."""
+    check_weights(model, tensors, path)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[name])
+
+
+def check_weights(model: Seq2Seq, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise if weights are not those of a model, or are no numbers."""
     parameters = dict(model.named_parameters())
     faults = [f"{name} is missing" for name in parameters if name not in tensors]
     faults += [f"{name} is unknown" for name in tensors if name not in parameters]
@@ -143,6 +205,6 @@ def put_weights(model: Seq2Seq, tensors: Mapping[str, Tensor], path: Path) -> No
     ]
     if faults:
         raise DamagedError(f"{path} does not fit the model that config.json describes: {'; '.join(faults)}.")
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[name])
+    broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise DamagedError(f"{path} is damaged: {', '.join(broken)} holds numbers that are not finite.")

@@ -1,0 +1,90 @@
+"""Looking into one translation."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from regard.errors import OptionError
+from regard.tasks.look import CANDIDATES, look
+from tests.tasks import tiny
+
+MODELS = {"transformer": tiny.TRANSFORMER, "recurrent": tiny.RECURRENT}
+SOURCE, TARGET = "the cat sleeps", "le chat dort ici"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_map_shows_the_weights_of_the_site_between_words(name: str) -> None:
+    translator = tiny.translator(MODELS[name])
+    seen = look(translator, SOURCE, TARGET)
+    assert (seen.map.columns, seen.map.rows) == (tuple(SOURCE.split()), tuple(TARGET.split()))
+    np.testing.assert_allclose(seen.map.values.sum(axis=1), 1, atol=1e-5)
+    assert seen.log_probability == translator.score([SOURCE], [TARGET])[0]
+    assert seen.links == translator.align([SOURCE], [TARGET])[0]
+    assert seen.map.note == str(translator.site)
+    assert seen.map.title == f"{SOURCE} → {TARGET}"
+    assert seen.map.steps == ()
+
+
+def test_the_heads_hold_the_map() -> None:
+    seen = look(tiny.translator(), SOURCE, TARGET, layer=0, head=1)
+    assert seen.heads.layers == ("decoder.0.cross_attention", "decoder.1.cross_attention")
+    assert seen.heads.values.shape == (2, 2, 4, 3)
+    np.testing.assert_array_equal(seen.heads.values[0, 1], seen.map.values)
+
+
+def test_without_a_target_the_translators_own_is_shown() -> None:
+    translator = tiny.translator()
+    assert look(translator, SOURCE).target == translator.translate([SOURCE])[0][0].text
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("site", [{}, {"layer": 0}, {"layer": 0, "head": 0}])
+def test_steps_tell_scores_weights_shares_and_candidates(name: str, site: dict[str, Any]) -> None:
+    translator = tiny.translator(MODELS[name])
+    seen = look(translator, SOURCE, TARGET, steps=True, **site)
+    tokenizer = translator.tokenizers.target
+    ids = [*tokenizer.encode(TARGET).ids, tokenizer.eos_id]
+    assert [step.token for step in seen.map.steps] == [tokenizer.token(number) for number in ids]
+    scores = translator.token_scores([SOURCE], [TARGET])[0].exp().tolist()
+    for step, probability in zip(seen.map.steps, scores, strict=True):
+        assert len(step.columns) == len(translator.tokenizers.source.encode(SOURCE).ids) + 1
+        assert step.weights.sum() == pytest.approx(1, abs=1e-5)
+        assert step.shares is not None
+        assert step.shares.sum() == pytest.approx(1, abs=1e-5)
+        probabilities = [candidate.probability for candidate in step.candidates]
+        assert len(probabilities) == CANDIDATES
+        assert probabilities == sorted(probabilities, reverse=True)
+        for candidate in step.candidates:
+            if candidate.token == step.token:
+                assert candidate.probability == pytest.approx(probability, abs=1e-5)
+    if name == "transformer" and site == {"layer": 0, "head": 0}:
+        for step in seen.map.steps:
+            expected = np.exp(step.scores - step.scores.max())
+            np.testing.assert_allclose(step.weights, expected / expected.sum(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "There is nothing to look at: the text is empty."),
+        (" \t", "There is nothing to look at: the text is empty."),
+        ("the cat sleeps " * 9, "tokens and the model reads 23 at once. Look at a part of it."),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused(text: str, told: str) -> None:
+    with pytest.raises(OptionError) as raised:
+        look(tiny.translator(), text)
+    assert told in str(raised.value)
+
+
+def test_an_empty_translation_has_an_empty_map() -> None:
+    seen = look(tiny.translator(), SOURCE, "", steps=True)
+    assert seen.map.rows == ()
+    assert seen.links == frozenset()
+    assert len(seen.map.steps) == 1
+
+
+def test_a_model_without_attention_is_refused() -> None:
+    with pytest.raises(OptionError, match="has no attention to its source"):
+        look(tiny.translator(tiny.FIXED), SOURCE)

@@ -1,0 +1,160 @@
+"""Recipes: where values come from, and every fault at once."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from regard.errors import ConfigError, OptionError
+from regard.models.catalogue import build_model
+from regard.models.recurrent import RecurrentConfig
+from regard.models.transformer import TransformerConfig
+from regard.tasks.recipe import (
+    as_values,
+    build_recipe,
+    merged,
+    overrides,
+    preset,
+    preset_names,
+    read_toml,
+)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_builds_its_model(name: str) -> None:
+    recipe = build_recipe(preset(name))
+    model = build_model(recipe.model, source_vocab=263, target_vocab=263)
+    assert sum(parameter.numel() for parameter in model.parameters()) > 0
+    assert recipe.average <= recipe.training.keep
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_opens_with_its_command(name: str) -> None:
+    path = Path(__file__).parents[2] / "src" / "regard" / "presets" / f"{name}.toml"
+    head = path.read_text(encoding="utf-8").split("\n\n")[0]
+    assert all(line.startswith("#") for line in head.split("\n"))
+    assert f"regard train --preset {name}" in head or f"regard {name}" in head
+
+
+def test_an_unknown_preset_is_refused_with_what_was_meant() -> None:
+    with pytest.raises(OptionError) as raised:
+        preset("transformer-tyni")
+    names = ", ".join(preset_names())
+    assert str(raised.value) == (
+        f"preset 'transformer-tyni' is unknown: did you mean transformer-tiny? There are {names}."
+    )
+
+
+def test_nothing_given_is_a_recipe() -> None:
+    recipe = build_recipe({})
+    assert isinstance(recipe.model, TransformerConfig)
+    assert recipe.seed == 1
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_recipe_survives_its_file(name: str) -> None:
+    recipe = build_recipe(preset(name))
+    text = tomli_w.dumps(as_values(recipe))
+    assert build_recipe(tomllib.loads(text)) == recipe
+
+
+def test_options_are_toml_where_they_read_as_toml_else_text() -> None:
+    given = overrides(
+        [
+            "model.num-layers=4",
+            "label_smoothing=0.5",
+            "tokenizer.shared=false",
+            "model.norm=pre",
+            "a.b.c=[1, 2]",
+            "d=x=y",
+        ]
+    )
+    assert given == {
+        "model": {"num_layers": 4, "norm": "pre"},
+        "label_smoothing": 0.5,
+        "tokenizer": {"shared": False},
+        "a": {"b": {"c": [1, 2]}},
+        "d": "x=y",
+    }
+
+
+def test_the_later_option_wins_and_one_without_value_is_refused() -> None:
+    assert overrides(["a.b=1", "a.c=2", "a.b=3"]) == {"a": {"b": 3, "c": 2}}
+    with pytest.raises(OptionError, match=r"--seed has no value; write --seed=VALUE\."):
+        overrides(["seed"])
+
+
+def test_a_model_of_another_kind_replaces_the_whole_model() -> None:
+    below = {"model": {"kind": "transformer", "num_heads": 4}, "data": {"workers": 1}}
+    above = {"model": {"kind": "recurrent", "cell": "lstm"}, "data": {"max_length": 9}}
+    assert merged(below, above) == {
+        "model": {"kind": "recurrent", "cell": "lstm"},
+        "data": {"workers": 1, "max_length": 9},
+    }
+    assert merged(below, {"model": {"num_heads": 2}})["model"] == {"kind": "transformer", "num_heads": 2}
+    assert isinstance(build_recipe(above).model, RecurrentConfig)
+    assert below["model"] == {"kind": "transformer", "num_heads": 4}, "what is below stays as it is"
+
+
+def test_all_faults_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as raised:
+        build_recipe(
+            {
+                "model": {"kind": "transformer", "model_dmi": 128, "num_heads": "four", "norm": "sideways"},
+                "tokenizer": {"vocab_sise": 100},
+                "training": {"max_updates": 10, "keep": 0},
+                "lable_smoothing": 0.1,
+                "data": {"workers": "many"},
+            }
+        )
+    faults = raised.value.faults
+    for told in (
+        "model.model_dmi is unknown: did you mean model_dim?",
+        "tokenizer.vocab_sise is unknown: did you mean vocab_size?",
+        "lable_smoothing is unknown: did you mean label_smoothing?",
+        "model.num_heads: ",
+        "model.norm: ",
+        "data.workers: ",
+        "training: keep (0) must be greater than 0.",
+    ):
+        assert any(fault.startswith(told) for fault in faults), (told, faults)
+    assert len(faults) == 7
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"label_smoothing": 1.0}, "label_smoothing must lie between 0 and below 1; it is 1.0."),
+        ({"average": 0}, "average must be at least 1; it is 0."),
+        ({"average": 7, "training": {"max_updates": 9}}, "average (7) checkpoints cannot be averaged"),
+        ({"data": {"batch_tokens": 0}}, "data.batch_tokens must be at least 1; it is 0."),
+        ({"data": {"max_length": -1}}, "data.max_length must be at least 1; it is -1."),
+        ({"decoding": {"beams": 0}}, "decoding.beams must be at least 1; it is 0."),
+        ({"tokenizer": {"shared": False}}, "model.share is 'all', which needs one vocabulary for both sides"),
+        ({"model": {"kind": "perceptron"}}, "perceptron"),
+        ({"model": 3}, "model"),
+        ({"precision": "half"}, "precision"),
+        ({"schedule": {"kind": "square"}}, "schedule.kind: input should be 'inverse-square-root'"),
+        ({"training": {"max_updates": None}}, "has no end: give max_updates, max_minutes or patience."),
+    ],
+)  # fmt: skip
+def test_a_contradiction_is_told(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        build_recipe(values)
+    assert told in str(raised.value)
+
+
+def test_a_file_that_is_no_toml_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(b"[model]\nnum_heads = \n")
+    with pytest.raises(ConfigError, match=r"recipe\.toml is no TOML: .*line 2"):
+        read_toml(path)
+    path.write_bytes(b"a = '\xff'")
+    with pytest.raises(ConfigError, match=r"recipe\.toml is no TOML"):
+        read_toml(path)
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory"):
+        read_toml(tmp_path / "nowhere.toml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        read_toml(tmp_path)
