@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from regard.cli.demo import NAMED, SHOWN, chosen, make_room, training_data
+from regard.cli.demo import FEW, NAMED, SHOWN, chosen, make_room, tell_if_few, training_data
 from regard.data.phrasebook import splits
 from regard.errors import OptionError
 from tests.cli.conftest import Regard
@@ -56,6 +56,13 @@ def test_gold_links_are_given_for_validation_alone() -> None:
     assert (len(data.train), len(data.valid)) == (7, 5)
     assert data.gold is not None
     assert [gold.sure for gold in data.gold] == [one.alignment for one in examples.valid]
+
+
+def test_a_machine_that_is_too_slow_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_if_few(FEW)
+    assert capsys.readouterr().err == ""
+    tell_if_few(44)
+    assert capsys.readouterr().err.startswith("Only 44 updates were done in the time; it takes 500 and more.")
 
 
 @pytest.mark.learning

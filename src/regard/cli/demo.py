@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NAMED = "my feet hurt"
 SHOWN = 5
 """Sentences that are translated and shown: the one above and some of the test set."""
+FEW = 500
+"""Updates; with fewer the translator has hardly begun to learn."""
 
 
 @Parameter(name="*")
@@ -66,9 +68,16 @@ def run(*, options: Options | None = None) -> int:
     if translator is None:
         complain(f"stopped at step {outcome.step}: the demo begins anew when it is run again.")
         return 128 + (outcome.signal or 2)
+    tell_if_few(outcome.step)
     show_scores(translator, examples.test)
     show_sentences(translator, chosen(examples.test), options.out)
     return 0
+
+
+def tell_if_few(updates: int) -> None:
+    """Say why the scores are poor on a machine that is slow or busy."""
+    if updates < FEW:
+        say(f"Only {updates} updates were done in the time; it takes {FEW} and more. --minutes gives more time.")
 
 
 def make_room(out: Path) -> None:
