@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 	$(BIN)/regard demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not learning and not browser and not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not learning and not browser and not slow"
 
 check: $(VENV)/.installed lint types test
 
