@@ -232,6 +232,7 @@ def test_at_a_terminal_a_named_file_is_just_translated(run_folder: Path, regard:
         (["RUN", "."], ". cannot be read: Is a directory."),
         (["RUN", "-o", "nowhere/out.txt"], "nowhere/out.txt cannot be written: No such file or directory."),
         (["RUN", "--device", "abacus"], "--device abacus cannot be used here"),
+        (["RUN", "--device", "meta"], "--device meta cannot be used here"),
     ],
 )
 def test_what_is_not_there_is_named(arguments: list[str], told: str, run_folder: Path, regard: Regard) -> None:

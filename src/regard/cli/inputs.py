@@ -181,7 +181,7 @@ def chosen_device(name: str) -> "torch.device":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()  # "meta" makes tensors, but none with a value
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n")[0]
         raise OptionError(f"--device {name} cannot be used here: {reason}. There is always cpu.") from error

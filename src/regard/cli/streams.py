@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import stat
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -99,13 +100,16 @@ class Output:
 def opened_output(path: Path | None) -> Iterator[Output]:
     """Open a file for results, or standard output where none is named.
 
-    The file is written beside its place and moved there at the end: a command that fails leaves what was there.
+    The file is written beside its place and moved there at the end: a command that fails leaves what was there. A
+    link is followed; a device or a pipe (`/dev/null`) is simply written to.
     """
     if path is None or str(path) == "-":
         yield Output(sys.stdout.buffer, "standard output")
         sys.stdout.buffer.flush()
         return
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    target = Path(os.path.realpath(path))
+    plain = target.is_file() or not target.exists()
+    beside = target.with_name(f".{target.name[:40]}.{os.getpid()}") if plain else target
     try:
         stream = beside.open("wb")
     except OSError as error:
@@ -114,7 +118,12 @@ def opened_output(path: Path | None) -> Iterator[Output]:
         with stream:
             yield Output(stream, str(path))
             stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
+            if plain:
+                os.fsync(stream.fileno())
+        if plain and target.exists():
+            beside.chmod(stat.S_IMODE(target.stat().st_mode))
+        if plain:
+            beside.replace(target)
     finally:
-        beside.unlink(missing_ok=True)
+        if plain:
+            beside.unlink(missing_ok=True)
