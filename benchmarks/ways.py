@@ -3,8 +3,9 @@
     python benchmarks/ways.py [--threads 1 2] [--rounds 5] [--lengths 8 16 32 64 128 256 512]
 
 Ways run in turns and the least time counts. The first table has every case; the second says, for every bound on
-the map's size (queries times keys), what it costs to take products up to it and fused above it: the mean over cases of
-the time by the chosen way over that by the faster one.
+the map's size (queries times keys), what it costs to take products up to it and fused above it, and what it costs to
+take what `auto` chooses now: the mean over cases of the time by the chosen way over that by the faster one. Sequences
+attend to themselves, and as in decoding a step of one query, or of five beams, attends to what is kept.
 """
 
 import argparse
@@ -18,8 +19,9 @@ import torch
 from figures import load_average, machine
 from torch import Tensor
 
-from regard.attention.attend import attend
-from regard.attention.masks import Causal, Everything, Mask, Padding
+from regard.attention.attend import Run, attend, chosen_way, observers
+from regard.attention.call import AttentionCall
+from regard.attention.masks import Causal, Everything, Mask, Padding, TensorMask
 
 WAYS = ("reference", "products", "fused")
 LENGTHS = (8, 16, 32, 64, 128, 256, 512)
@@ -27,6 +29,7 @@ SHAPES = ((1, 8), (8, 8), (64, 4))  # batch entries, heads
 WIDTHS = (32, 64)
 TYPES = (torch.float32, torch.bfloat16)
 MASKS = ("none", "padding", "causal")
+STEPS = ((1, 16), (1, 64), (5, 15), (5, 80), (5, 320))  # queries, keys
 MOST_SCORES = 2**25
 """Maps with more numbers than this are left out: they take long and the answer is known."""
 LEAST_SECONDS = 2e-3
@@ -36,7 +39,8 @@ LEAST_SECONDS = 2e-3
 class Case(NamedTuple):
     """One call of attention."""
 
-    length: int
+    queries: int
+    keys: int
     batch: int
     heads: int
     width: int
@@ -44,68 +48,107 @@ class Case(NamedTuple):
     mask: str
     gradient: bool
 
+    @property
+    def scores(self) -> int:
+        """Size of a head's map."""
+        return self.queries * self.keys
 
-Times = dict[str, float]
+
+class Times(NamedTuple):
+    """Seconds of each way, and what `auto` chooses."""
+
+    ways: dict[str, float]
+    auto: str
 
 
 def mask_of(case: Case) -> Mask:
-    """Build the mask; padding hides up to a quarter of a row."""
+    """Build the mask; padding hides up to a quarter of a row, the kin of a beam are a fifth of what is kept."""
+    generator = torch.Generator().manual_seed(1)
     if case.mask == "padding":
-        generator = torch.Generator().manual_seed(1)
-        return Padding(torch.randint(3 * case.length // 4, case.length + 1, (case.batch,), generator=generator))
+        return Padding(torch.randint(3 * case.keys // 4, case.keys + 1, (case.batch,), generator=generator))
+    if case.mask == "kin":
+        kin = torch.rand(case.batch, 1, case.queries, case.keys, generator=generator) < 1 / case.queries
+        kin[..., -case.queries :] |= torch.eye(case.queries, dtype=torch.bool)
+        return TensorMask(kin)
     return Causal() if case.mask == "causal" else Everything()
 
 
-def run(case: Case, heads: Tensor, gradient: Tensor, mask: Mask, way: str) -> None:
+def states_of(case: Case) -> tuple[Tensor, Tensor, Tensor]:
+    """Return query, key and value as a model leaves them: heads of a projection, or a view of a longer cache."""
+    if case.queries == case.keys:
+        states = torch.randn(case.batch, case.keys, 3, case.heads, case.width).to(case.dtype)
+        query, key, value = states.permute(2, 0, 3, 1, 4).unbind(0)
+    else:
+        query = torch.randn(case.batch, case.queries, case.heads, case.width).to(case.dtype).transpose(1, 2)
+        kept = torch.randn(2, case.batch, case.heads, 2 * case.keys, case.width).to(case.dtype)
+        key, value = kept[:, :, :, : case.keys].unbind(0)
+    if case.gradient:
+        query, key, value = (part.detach().requires_grad_() for part in (query, key, value))
+    return query, key, value
+
+
+def run(case: Case, states: tuple[Tensor, Tensor, Tensor], mask: Mask, way: str) -> None:
     """Run one call, with the gradient of query, key and value if wanted."""
-    heads.grad = None
     with torch.set_grad_enabled(case.gradient):
-        query, key, value = heads.unbind(0)
-        context = attend(query, key, value, mask=mask, way=way)
+        context = attend(*states, mask=mask, way=way)
         if case.gradient:
-            context.backward(gradient)
+            torch.autograd.grad(context, states, context.detach())
+
+
+def choice(case: Case, states: tuple[Tensor, Tensor, Tensor], mask: Mask) -> str:
+    """Return the name of the way that `auto` chooses."""
+    seen: list[str] = []
+
+    def look(call: AttentionCall, run: Run) -> Tensor:
+        seen.append(chosen_way(call).__name__.rpartition(".")[2])
+        return run(call)
+
+    observers.append(look)
+    run(case, states, mask, "auto")
+    observers.remove(look)
+    return seen[0]
 
 
 def measure(case: Case, rounds: int) -> Times:
     """Return the least seconds of each way."""
-    # As a model's projection leaves them: heads lie side by side.
-    states = torch.randn(case.batch, case.length, 3, case.heads, case.width).to(case.dtype)
-    heads = states.permute(2, 0, 3, 1, 4).requires_grad_(case.gradient)
-    gradient, mask = torch.randn(case.batch, case.heads, case.length, case.width).to(case.dtype), mask_of(case)
+    states, mask = states_of(case), mask_of(case)
     least = dict.fromkeys(WAYS, math.inf)
     times = 1
     for _ in range(rounds + 1):
         for way in WAYS:
             started = time.perf_counter()
             for _ in range(times):
-                run(case, heads, gradient, mask, way)
+                run(case, states, mask, way)
             least[way] = min(least[way], (time.perf_counter() - started) / times)
         times = max(1, round(LEAST_SECONDS / min(least.values())))
-    return least
+    return Times(least, choice(case, states, mask))
 
 
 def cases(lengths: Sequence[int]) -> list[Case]:
-    """List the grid, but what is too large."""
+    """List the grid, but what is too large: sequences of these lengths, then steps of decoding."""
     grid = itertools.product(TYPES, (False, True), MASKS, WIDTHS, SHAPES, lengths)
     found = [
-        Case(length, batch, heads, width, dtype, mask, gradient)
+        Case(length, length, batch, heads, width, dtype, mask, gradient)
         for dtype, gradient, mask, width, (batch, heads), length in grid
     ]
-    return [case for case in found if case.batch * case.heads * case.length**2 <= MOST_SCORES]
+    for dtype, width, (batch, heads), (queries, keys) in itertools.product(TYPES, WIDTHS, SHAPES, STEPS):
+        mask = "none" if queries == 1 else "kin"
+        found.append(Case(queries, keys, batch, heads, width, dtype, mask, False))
+    return [case for case in found if case.batch * case.heads * case.scores <= MOST_SCORES]
 
 
 def show_cases(times: dict[Case, Times]) -> None:
-    """Print one line for all lengths of a case: products' time in microseconds, and the others' over it."""
-    print("\nmicroseconds of products | reference / products | fused / products, by length")
-    for (*rest,), group in itertools.groupby(times, key=lambda case: case[1:]):
+    """Print products' time in microseconds, and the others' over it, and what `auto` chooses."""
+    print("\nqueries x keys, microseconds of products, reference / products, fused / products, choice of auto")
+    for (*rest,), group in itertools.groupby(times, key=lambda case: case[2:]):
         batch, heads, width, dtype, mask, gradient = rest
         print(f"{kind(dtype)}, {'with' if gradient else 'no'} gradient, mask {mask}, B{batch} H{heads} D{width}:")
         for case in group:
-            found = times[case]
+            found = times[case].ways
             ratios = (found[way] / found["products"] for way in ("reference", "fused"))
-            print(
-                f"{case.length:8} {1e6 * found['products']:10.0f}", *(f"{ratio:8.2f}" for ratio in ratios), flush=True
-            )
+            cells = " ".join(f"{ratio:8.2f}" for ratio in ratios)
+            size = f"{case.queries} x {case.keys}"
+            print(f"{size:>10} {1e6 * found['products']:10.0f} {cells}  {times[case].auto}")
 
 
 def kind(dtype: torch.dtype) -> str:
@@ -113,30 +156,35 @@ def kind(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def cost(times: dict[Case, Times], bound: int) -> float:
-    """Return how much longer calls take by this bound than by the faster way, in the geometric mean."""
+def cost(times: dict[Case, Times], bound: int | None) -> float:
+    """Return how much longer calls take by this bound, or by `auto`, than by the faster way, in the geometric mean."""
     logarithms = []
-    for case, found in times.items():
-        chosen = "products" if case.length**2 <= bound else "fused"
+    for case, (found, auto) in times.items():
+        by_bound = "products" if bound is not None and case.scores <= bound else "fused"
+        chosen = auto if bound is None else by_bound
         logarithms.append(math.log(found[chosen] / min(found["products"], found["fused"])))
     return math.exp(sum(logarithms) / len(logarithms))
 
 
+def groups(times: dict[Case, Times]) -> dict[str, dict[Case, Times]]:
+    """Divide cases by what a rule may look at: type, need of gradient, and step or sequence."""
+    divided: dict[str, dict[Case, Times]] = {}
+    for case, found in times.items():
+        shape = "sequence" if case.queries == case.keys else "step"
+        gradient = "with gradient" if case.gradient else "no gradient"
+        divided.setdefault(f"{kind(case.dtype)}, {shape}, {gradient}", {})[case] = found
+    return divided | {"all": times}
+
+
 def show_bounds(times: dict[Case, Times], lengths: Sequence[int]) -> None:
-    """Print what each bound costs, by type and need of gradient and over all, and the cheapest."""
-    groups = {
-        f"{kind(dtype)}, {'with' if gradient else 'no'} gradient": {
-            case: found for case, found in times.items() if (case.dtype, case.gradient) == (dtype, gradient)
-        }
-        for dtype, gradient in itertools.product(TYPES, (False, True))
-    }
-    groups["all"] = times
-    print("\nmean cost of the bound, 1.00 being the faster way everywhere")
-    print(f"{'products up to':26}", *(f"{f'{length}^2':>7}" for length in (0, *lengths)), "  cheapest")
-    for name, group in groups.items():
+    """Print what each bound costs, and the cheapest."""
+    print("\nmean cost, 1.00 being the faster way everywhere; products up to so many scores a head:")
+    print(f"{'':34}", *(f"{f'{length}^2':>7}" for length in (0, *lengths)), "    auto  cheapest")
+    for name, group in groups(times).items():
         costs = {length: cost(group, length**2) for length in (0, *lengths)}
         cheapest = min(costs, key=lambda length: costs[length])
-        print(f"{name:26}", *(f"{found:7.2f}" for found in costs.values()), f"  {cheapest}^2")
+        cells = " ".join(f"{found:7.2f}" for found in costs.values())
+        print(f"{name:34} {cells} {cost(group, None):8.2f}  {cheapest}^2")
 
 
 def main() -> None:

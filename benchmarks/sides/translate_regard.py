@@ -4,7 +4,7 @@ import functools
 
 import torch
 from sizes import SIZES, SOURCE_TOKENS, TARGET_TOKENS
-from torch import nn
+from torch import Tensor, nn
 from translation_clock import Translate, answer_requests
 
 from regard.data.tokenizers import Tokenizer
@@ -28,10 +28,13 @@ def model(size: str, dtype: str) -> Transformer:
         decoder_layers=shape.layers,
     )
     built = Transformer(config, source_vocab=shape.vocab_size, target_vocab=shape.vocab_size).eval()
-    bias = torch.zeros(shape.vocab_size)
-    bias[END] = -1e9
-    built.output.bias = nn.Parameter(bias)
+    built.output.register_forward_hook(rule_out_end)
     return built.to(getattr(torch, dtype))
+
+
+def rule_out_end(module: nn.Module, inputs: object, logits: Tensor) -> None:
+    """Put the end of sentence below all others."""
+    logits[..., END] = -1e9
 
 
 def prepare(size: str, dtype: str, batch: int, beams: int) -> Translate:
