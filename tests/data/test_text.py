@@ -121,13 +121,21 @@ def test_a_stream_is_read_line_by_line_and_not_ahead() -> None:
     class Terminal(io.BytesIO):
         taken = 0
 
-        def __next__(self) -> bytes:
+        def readline(self, size: int | None = -1, /) -> bytes:
             self.taken += 1
-            return super().__next__()
+            return super().readline(size)
 
     terminal = Terminal(b"a\nb\nc\n")
     assert next(iterate_lines(terminal, "terminal")) == "a"
     assert terminal.taken == 1
+
+
+def test_a_line_of_a_stream_may_not_be_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "LONGEST_LINE", 1_000)
+    lines = iterate_lines(io.BytesIO(b"a" * 999 + b"\n" + b"b" * 1_000 + b"\n"), "standard input")
+    assert len(next(lines)) == 999
+    with pytest.raises(DataError, match=r"^standard input:2: the line has more than 1,000 bytes\. Is it text\?$"):
+        next(lines)
 
 
 def test_pairs_are_the_lines_of_two_files(tmp_path: Path) -> None:

@@ -205,3 +205,8 @@ def test_a_folder_without_a_whole_tokenizer_is_refused_by_name(tmp_path: Path) -
 
 def test_the_examples_in_the_docstrings_run() -> None:
     assert doctest.testmod(module) == (0, 4)
+
+
+def test_a_vocabulary_that_no_machine_holds_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"^vocab_size must be at most 1,000,000; it is 1,000,000,000\.$"):
+        TokenizerConfig(vocab_size=10**9)

@@ -158,3 +158,34 @@ def test_a_file_that_is_no_toml_is_refused_with_its_place(tmp_path: Path) -> Non
         read_toml(tmp_path / "nowhere.toml")
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         read_toml(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("seed", -1, "seed must be at least 0; it is -1."),
+        ("seed", 2**63, f"seed must be at most 9,223,372,036,854,775,807; it is {2**63}."),
+        ("data.workers", -1, "data.workers must be at least 0; it is -1."),
+        ("data.workers", 65, "data.workers must be at most 64; it is 65."),
+        ("data.batch_tokens", 1_000_000_001, "data.batch_tokens must be at most 1,000,000,000; it is 1000000001."),
+        ("decoding.beams", 1_001, "decoding.beams must be at most 1,000; it is 1001."),
+        ("average", 1_001, "average must be at most 1,000; it is 1001."),
+    ],
+)
+def test_numbers_that_no_machine_can_serve_are_refused(place: str, value: int, told: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        build_recipe(overrides([f"{place}={value}"]))
+    assert told in raised.value.faults
+
+
+def test_a_file_too_large_for_a_recipe_is_not_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    for content in ("#\n" * 40_000, "#" * 5_001):
+        path.write_text(content)
+        with pytest.raises(ConfigError, match=r"no recipe: it may have 65,536 bytes, and 5,000 of them in a line\.$"):
+            read_toml(path)
+
+
+def test_an_option_deeper_than_any_value_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"^--a\.a.*\.\.\. is unknown: no value of a recipe lies so deep\.$"):
+        overrides([".".join("a" * 20_000) + "=1"])

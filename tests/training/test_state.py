@@ -146,3 +146,18 @@ def test_a_snapshot_takes_back_what_forward_passes_change() -> None:
     assert not torch.equal(torch.get_rng_state(), random)
     snapshot.restore()
     assert torch.equal(torch.get_rng_state(), random)
+
+
+OTHER: dict[str, list[Any]] = {
+    "step": [None, "4", 4.0, True, -1, 10**30],
+    "place": [None, [1], [1, 2, 3], ["a", 1], [1e300, 1], [0, -5]],
+    "seconds": [None, "1", [], 10**400],
+    "totals": [None, {"loss": "x"}, {"more": 1}, {"tokens": 0.5}],
+    "selection": [None, {}, {"by": "bleu", "patience": 3, "step": "x", "score": 1.0}],
+}
+
+
+@pytest.mark.parametrize("change", [{name: value} for name, values in OTHER.items() for value in values])
+def test_a_state_of_other_values_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(DamagedError, match="The state of the checkpoint lacks or does not understand "):
+        TrainingState.from_json(FULL.to_json() | change, by="bleu", patience=3)

@@ -26,6 +26,9 @@ BLANKS = "\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 WORD = re.compile(f"[^{BLANKS}]+")
 """A word: the longest run of characters that are not blanks."""
 
+LONGEST_LINE = 1 << 24
+"""Bytes of a line of a stream: what is longer is no sentence, and may have no end."""
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BOMB_BYTES, _BOMB_RATIO = 1 << 30, 100  # text packs about 4 to 1; what passes both of these is a bomb
@@ -110,9 +113,11 @@ def iterate_lines(stream: BinaryIO, name: str) -> Iterator[str]:
     """Yield the lines of an uncompressed stream as they come, holding one at a time.
 
     Raises:
-        DataError: At the first line that is not UTF-8, after the lines before it.
+        DataError: At the first line that is not UTF-8 or longer than `LONGEST_LINE`, after the lines before it.
     """
-    for number, raw in enumerate(stream, 1):
+    for number, raw in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), 1):
+        if len(raw) > LONGEST_LINE:
+            raise DataError(f"{name}:{number}: the line has more than {LONGEST_LINE:,} bytes. Is it text?")
         line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
         if not line:
             return  # nothing but a byte order mark

@@ -17,6 +17,7 @@ from regard.data.text import WORD, Pairs
 from regard.data.tokenizer_format import (
     BOS,
     EOS,
+    LARGEST_VOCABULARY,
     LETTER_BYTES,
     PAD,
     SPECIALS,
@@ -63,6 +64,8 @@ class TokenizerConfig:
                 f"vocab_size must be at least {SMALLEST_VOCABULARY} (256 bytes and {len(SPECIALS)} special tokens); "
                 f"it is {self.vocab_size}."
             )
+        if self.vocab_size > LARGEST_VOCABULARY:  # the library would end the whole process for want of memory
+            raise OptionError(f"vocab_size must be at most {LARGEST_VOCABULARY:,}; it is {self.vocab_size:,}.")
 
     @property
     def form(self) -> Form:

@@ -96,6 +96,9 @@ class Recipe:
 
 ADAPTER = TypeAdapter(Recipe)
 
+LARGEST_TOML, LONGEST_LINE, DEEPEST = 1 << 16, 5_000, 9
+"""Bounds on bytes, bytes of a line and dots of an option: to read a dotted key takes the square of its length."""
+
 
 def preset_names() -> list[str]:
     """Return the names of the presets that come with the package."""
@@ -114,8 +117,16 @@ def preset(name: str) -> dict[str, Any]:
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; a fault names the file, line and column."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_TOML + 1)
+        if len(raw) > LARGEST_TOML or max(map(len, raw.split(b"\n"))) > LONGEST_LINE:
+            raise ConfigError(
+                f"{path} is no recipe: it may have {LARGEST_TOML:,} bytes, and {LONGEST_LINE:,} of them in a line."
+            )
+        return tomllib.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # a number of too many digits is a plain ValueError
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(f"{path} is no TOML: {error}.") from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
@@ -130,9 +141,11 @@ def overrides(options: Iterable[str]) -> dict[str, Any]:
             raise OptionError(f"--{option} has no value; write --{path}=VALUE.")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             value = text
         keys = path.replace("-", "_").split(".")
+        if len(keys) > DEEPEST:
+            raise OptionError(f"--{path[:40]}... is unknown: no value of a recipe lies so deep.")
         values = merged(values, nested(keys, value))
     return values
 
@@ -193,7 +206,7 @@ def told(detail: Any) -> str:
     place = ".".join(str(part) for part in detail["loc"] if part not in ("transformer", "recurrent"))
     message = str(detail["msg"]).removeprefix("Value error, ")
     given = detail["input"]
-    shown = "" if isinstance(given, Mapping) or detail["type"] == "value_error" else f"; it is {given!r}"
+    shown = "" if isinstance(given, Mapping) or detail["type"] == "value_error" else f"; it is {repr(given)[:80]}"
     return f"{place}: {message[0].lower()}{message[1:].removesuffix('.')}{shown}."
 
 
@@ -204,14 +217,18 @@ def contradictions(recipe: Recipe) -> list[str]:
         value = getattr(recipe, name)
         if not 0 <= value < 1:
             faults.append(f"{name} must lie between 0 and below 1; it is {value}.")
-    for place, value in (
-        ("average", recipe.average),
-        ("data.max_length", recipe.data.max_length),
-        ("data.batch_tokens", recipe.data.batch_tokens),
-        ("decoding.beams", recipe.decoding.beams),
+    for place, value, lowest, highest in (
+        ("average", recipe.average, 1, 1_000),
+        ("data.max_length", recipe.data.max_length, 1, 1_000_000),
+        ("data.batch_tokens", recipe.data.batch_tokens, 1, 1_000_000_000),
+        ("data.workers", recipe.data.workers, 0, 64),
+        ("decoding.beams", recipe.decoding.beams, 1, 1_000),
+        ("seed", recipe.seed, 0, 2**63 - 1),
     ):
-        if value < 1:
-            faults.append(f"{place} must be at least 1; it is {value}.")
+        if value < lowest:
+            faults.append(f"{place} must be at least {lowest}; it is {value}.")
+        if value > highest:
+            faults.append(f"{place} must be at most {highest:,}; it is {value}.")
     if recipe.model.share == "all" and not recipe.tokenizer.shared:
         faults.append(
             "model.share is 'all', which needs one vocabulary for both sides, and tokenizer.shared is false. "

@@ -47,7 +47,7 @@ class RandomState:
                 if name in value
             }
             torch.Generator().set_state(states["cpu"])
-        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
             raise DamagedError(f"The random states of the checkpoint cannot be used: {error}.") from None
         return cls(states)
 

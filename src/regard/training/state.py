@@ -1,5 +1,6 @@
 """Where a training stands, and how it goes into a checkpoint and comes back."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -69,18 +70,38 @@ class TrainingState:
         try:
             stored = Selection(**value["selection"])
             selection = Selection(by, patience)
-            if stored.by == by:
-                selection = Selection(by, patience, stored.step, stored.score, stored.waited)
-            epoch, position = (int(number) for number in value["place"])
-            names = ("step", "seconds", "skipped_in_row", "validated_step", "validated_epoch", "metrics_bytes")
+            if stored.by == by and stored.step is not None and stored.score is not None:
+                selection = Selection(by, patience, count(stored.step), amount(stored.score), count(stored.waited))
+            elif stored.by == by:
+                selection = Selection(by, patience, waited=count(stored.waited))
+            epoch, position = value["place"]
+            sums = Totals(**value["totals"])
+            for name, start in asdict(Totals()).items():
+                (count if isinstance(start, int) else amount)(getattr(sums, name))
+            names = ("step", "skipped_in_row", "validated_step", "validated_epoch", "metrics_bytes")
             return cls(
                 selection=selection,
-                place=Place(epoch, position),
-                totals=Totals(**value["totals"]),
-                **{name: value[name] for name in names},
+                place=Place(count(epoch), count(position)),
+                totals=sums,
+                seconds=amount(value["seconds"]),
+                **{name: count(value[name]) for name in names},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DamagedError(f"The state of the checkpoint lacks or does not understand {error}.") from None
+
+
+def count(value: Any) -> int:
+    """Return a whole number as training counts, from 0; anything else is no such state."""
+    if type(value) is not int or not 0 <= value < 1 << 62:
+        raise ValueError(f"{str(value)[:40]} where a count is expected")
+    return value
+
+
+def amount(value: Any) -> float:
+    """Return a finite number; anything else is no such state."""
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError(f"{str(value)[:40]} where a number is expected")
+    return float(value)
 
 
 def weights_of(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
