@@ -1,18 +1,19 @@
 """Time the ways of attention over sizes, types, masks and gradients on a CPU: what `auto` chooses by is read from this.
 
-    python benchmarks/ways.py [--threads 1 2] [--rounds 5] [--lengths 8 16 32 64 128 256 512]
+    python benchmarks/ways.py [--threads 1 2] [--rounds 5] [--lengths 8 16 32 64 128 256 512] [--cpu-time]
 
-Ways run in turns and the least time counts. The first table has every case; the second says, for every bound on
-the map's size (queries times keys), what it costs to take products up to it and fused above it, and what it costs to
-take what `auto` chooses now: the mean over cases of the time by the chosen way over that by the faster one. Sequences
-attend to themselves, and as in decoding a step of one query, or of five beams, attends to what is kept.
+Ways run in turns and the least time counts; `--cpu-time` counts the process's own, for one thread on a busy machine.
+The first table has every case; the second says, for every bound on the map's size (queries times keys), what it costs
+to take products up to it and fused above it, and what it costs to take what `auto` chooses now: the mean over cases of
+the time by the chosen way over that by the faster one. Sequences attend to themselves, and as in decoding a step of one
+query, or of five beams, attends to what is kept.
 """
 
 import argparse
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -109,17 +110,17 @@ def choice(case: Case, states: tuple[Tensor, Tensor, Tensor], mask: Mask) -> str
     return seen[0]
 
 
-def measure(case: Case, rounds: int) -> Times:
+def measure(case: Case, rounds: int, clock: Callable[[], float]) -> Times:
     """Return the least seconds of each way."""
     states, mask = states_of(case), mask_of(case)
     least = dict.fromkeys(WAYS, math.inf)
     times = 1
     for _ in range(rounds + 1):
         for way in WAYS:
-            started = time.perf_counter()
+            started = clock()
             for _ in range(times):
                 run(case, states, mask, way)
-            least[way] = min(least[way], (time.perf_counter() - started) / times)
+            least[way] = min(least[way], (clock() - started) / times)
         times = max(1, round(LEAST_SECONDS / min(least.values())))
     return Times(least, choice(case, states, mask))
 
@@ -193,11 +194,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
+    parser.add_argument("--cpu-time", action="store_true")
     options = parser.parse_args()
+    clock = time.process_time if options.cpu_time else time.perf_counter
     for threads in options.threads:
         torch.set_num_threads(threads)
         print(machine(threads), load_average(), sep="\n")
-        times = {case: measure(case, options.rounds) for case in cases(options.lengths)}
+        times = {case: measure(case, options.rounds, clock) for case in cases(options.lengths)}
         show_cases(times)
         show_bounds(times, options.lengths)
         print(load_average())
