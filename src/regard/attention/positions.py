@@ -17,8 +17,7 @@ def sinusoidal(positions: Int[Tensor, "N"], model_dim: int) -> Float[Tensor, "N 
 
     A shift by d positions is a rotation of each such pair by the same angle everywhere.
     """
-    if model_dim % 2:
-        raise OptionError(f"model_dim ({model_dim}) must be even for sinusoidal positions: sines and cosines pair up.")
+    _refuse_odd(model_dim)
     pair = torch.arange(0, model_dim, 2, device=positions.device, dtype=torch.float64)
     angle = positions.double().unsqueeze(-1) * torch.exp(pair * (-math.log(10_000.0) / model_dim))
     return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(-2).float()
@@ -32,8 +31,12 @@ class SinusoidalPositions(nn.Module):
 
     def __init__(self, model_dim: int) -> None:
         super().__init__()
+        _refuse_odd(model_dim)
         self.model_dim = model_dim
-        self.register_buffer("table", sinusoidal(torch.arange(256), model_dim), persistent=False)
+        table = torch.empty(256, model_dim)
+        if not table.is_meta:  # there are no values, and the first arange takes torch 2.13 a second of imports
+            table = sinusoidal(torch.arange(256), model_dim)
+        self.register_buffer("table", table, persistent=False)
         self.table: Tensor
 
     def forward(self, start: int, length: int) -> Float[Tensor, "N M"]:
@@ -61,3 +64,8 @@ class LearnedPositions(nn.Module):
                 "Shorten the text, or build the model with a larger max_length or sinusoidal positions."
             )
         return self.weight[start : start + length]
+
+
+def _refuse_odd(model_dim: int) -> None:
+    if model_dim % 2:
+        raise OptionError(f"model_dim ({model_dim}) must be even for sinusoidal positions: sines and cosines pair up.")

@@ -24,7 +24,7 @@ from regard.errors import DamagedError, InputError, OptionError
 from regard.files import digest, encode_json, encode_tensors, read_json, read_tensors, write_whole
 from regard.generation.search import SearchOptions
 from regard.inspection.alignment_site import AlignmentSite
-from regard.models.catalogue import build_model
+from regard.models.catalogue import blueprint, build_model
 from regard.models.roles import Seq2Seq
 from regard.tasks.recipe import ModelConfig, told, unknown_names
 from regard.tasks.translator import Translator
@@ -140,8 +140,7 @@ def restored_model(described: Description, tensors: Mapping[str, Tensor], folder
         raise DamagedError(f"{path} does not fit the model that config.json describes: it has {layers} layers.")
     sizes = {"source_vocab": described.source_vocab, "target_vocab": described.target_vocab}
     try:
-        with torch.device("meta"):
-            check_weights(build_model(described.model, **sizes), tensors, path)
+        check_weights(blueprint(described.model, **sizes), tensors, path)
         model = build_model(described.model, **sizes)
     except InputError as error:
         raise DamagedError(f"{folder / 'config.json'} describes a model that cannot be: {error}") from error
