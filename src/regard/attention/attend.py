@@ -138,15 +138,12 @@ def watched(around: Observer, run: Run) -> Run:
 def chosen_way(call: AttentionCall) -> ModuleType:
     """Choose the fastest way that can run the call; under torch.compile no size is looked at.
 
-    The bounds are from `benchmarks/ways.py`. Half precision never looks at the batch: its last bits differ from way to
-    way, and a sentence must be translated alike in any company.
+    The bound is from `benchmarks/ways.py`. The batch is never looked at: the last bits of half precision differ from
+    way to way, and a sentence must be translated alike in any company.
     """
-    if call.query.device.type == "cpu" and not torch.compiler.is_compiling() and not products.why_not(call):
-        batch, heads, queries, _ = call.query.shape
-        short = queries * call.key.shape[2] <= 128 * 128
-        half = call.query.dtype in (torch.bfloat16, torch.float16)
-        trains = torch.is_grad_enabled() and call.query.requires_grad
-        if short and (half or (batch * heads >= 64 and not trains)):
+    if call.query.dtype in (torch.bfloat16, torch.float16) and call.query.device.type == "cpu":
+        small = not torch.compiler.is_compiling() and call.query.shape[2] * call.key.shape[2] <= 512 * 512
+        if small and not products.why_not(call):
             return products
     return reference if fused.why_not(call) else fused
 

@@ -117,10 +117,11 @@ class Beams:
         self.history = torch.full((batch, options.beams, 1), vocabulary.begin, device=device)
         self.totals = torch.full((batch, options.beams), -torch.inf, device=device)
         self.totals[:, 0] = 0.0  # all beams begin alike: only one may go on
+        self.room = torch.empty(0, device=device)
 
     def step(self) -> None:
         """Let every hypothesis grow by a token, then part with what is finished."""
-        logits = self.model.output(self.model.step(self.history[:, :, -1], self.state)).float()
+        logits = self.model.output(self.model.step(self.history[:, :, -1], self.state))
         totals, parents, tokens = self.candidates(logits)
         self.length += 1
         ended = tokens == self.vocabulary.end
@@ -137,7 +138,7 @@ class Beams:
         """
         beams = self.options.beams
         count = min(2 * beams, logits.shape[-1]) if beams > 1 else 1
-        log_probabilities = logits.log_softmax(dim=-1)
+        log_probabilities = self.normalized(logits)
         self.restrict(log_probabilities)
         best, tokens = largest(log_probabilities, count)  # [B W C]
         totals = (self.totals.unsqueeze(-1) + best).flatten(1)  # [B W*C]
@@ -145,6 +146,16 @@ class Beams:
             return totals, torch.zeros_like(tokens[:, 0]), tokens[:, 0]
         totals, index = totals.topk(min(2 * beams, totals.shape[-1]), dim=-1)
         return totals, index // count, tokens.flatten(1).gather(1, index)
+
+    def normalized(self, logits: Float[Tensor, "B W V"]) -> Float[Tensor, "B W V"]:
+        """Return log-probabilities in float32, in the same memory at each step.
+
+        Fresh memory of this size would come from the kernel page by page, which takes longer than the softmax itself.
+        """
+        if self.room.shape != logits.shape:
+            self.room = torch.empty(logits.shape, device=logits.device)
+        self.room.copy_(logits)
+        return torch.log_softmax(self.room, dim=-1, out=self.room)
 
     def restrict(self, log_probabilities: Float[Tensor, "B W V"]) -> None:
         """Rule out, in place, what is never produced, and all but the end where the length is used up."""

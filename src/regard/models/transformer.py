@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from regard.attention.attend import EVERYTHING, Attention
 from regard.attention.caches import GrowingCache
 from regard.attention.call import Memory, hide_states
+from regard.attention.grid import Extent
 from regard.attention.heads import CrossAttention, SelfAttention
 from regard.attention.masks import Causal, Mask, Padding, TensorMask
 from regard.attention.positions import LearnedPositions, SinusoidalPositions
@@ -50,6 +51,14 @@ COUNTS = ("model_dim", "feed_forward_dim", "num_heads", "encoder_layers", "decod
 SHARES = ("dropout", "attention_dropout", "activation_dropout")
 
 
+class Ancestry(TensorMask):
+    """Which cached keys are ancestors of which beam: its own newest key always is."""
+
+    def may_blind(self, extent: Extent) -> bool:
+        """Every beam sees itself."""
+        return False
+
+
 class TransformerState(State):
     """Memories and caches of every layer.
 
@@ -74,7 +83,7 @@ class TransformerState(State):
             return EVERYTHING
         own = torch.eye(beams, dtype=torch.bool, device=tokens.device).expand(batch, -1, -1)
         self.ancestry = own if self.ancestry is None else torch.cat((self.ancestry, own), dim=-1)
-        return TensorMask(self.ancestry.unsqueeze(1), first_query=(self.steps - 1) * beams)
+        return Ancestry(self.ancestry.unsqueeze(1), first_query=(self.steps - 1) * beams)
 
     def reorder(self, parents: Int[Tensor, "B W"]) -> None:
         """Hand ancestors on."""
