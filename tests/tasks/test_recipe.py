@@ -137,6 +137,18 @@ def test_all_faults_are_told_at_once() -> None:
         ({"model": 3}, "model"),
         ({"precision": "half"}, "precision"),
         ({"schedule": {"kind": "square"}}, "schedule.kind: input should be 'inverse-square-root'"),
+        ({"model": {"dropout": 2}}, "model: dropout must be at least 0 and below 1; it is 2.0."),
+        ({"model": {"num_heads": 3}}, "model: model_dim (128) must be a multiple of num_heads (3)"),
+        ({"model": {"model_dim": 10**12}}, "model: no machine can hold a model of these sizes"),
+        ({"model": {"decoder_layers": 10**9}}, "may have 1,000 layers; 1,000,000,000 are asked for."),
+        ({"model": {"kind": "recurrent", "window": "local_m"}}, "model: window='local_m' needs attention='luong'"),
+        ({"optimizer": {"beta1": 2, "clip_norm": -1}}, "optimizer: beta (2.0) must be at least 0 and below 1."),
+        ({"decoding": {"length_penalty": -1}}, "decoding: length_penalty must be a number from 0 up; it is -1.0."),
+        ({"training": {"max_updates": 9}, "schedule": {"kind": "cosine"}}, "max_updates (9) must be above"),
+        (
+            {"training": {"max_updates": 9, "select_by": "blue"}},
+            "training.select_by must be loss, perplexity, accuracy, bleu, chrf; it is 'blue'.",
+        ),
         ({"training": {"max_updates": None}}, "has no end: give max_updates, max_minutes or patience."),
     ],
 )  # fmt: skip

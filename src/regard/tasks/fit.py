@@ -25,7 +25,7 @@ from regard.inspection.wordtable import WordTable
 from regard.models.catalogue import build_model
 from regard.models.roles import Seq2Seq
 from regard.tasks.evaluation import metrics
-from regard.tasks.recipe import Recipe
+from regard.tasks.recipe import DECODED, Recipe
 from regard.tasks.runs import put_weights, save_run
 from regard.tasks.translator import Translator
 from regard.training import precision
@@ -167,7 +167,7 @@ class Fitting:
             clip_norm=settings.clip_norm,
             masters=masters,
         )
-        decoded = recipe.training.select_by in ("bleu", "chrf")
+        decoded = recipe.training.select_by in DECODED
         return Trainer(
             self.model,
             optimizer,

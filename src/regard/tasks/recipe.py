@@ -9,7 +9,7 @@ import difflib
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -18,10 +18,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from regard.data.tokenizers import TokenizerConfig
-from regard.errors import ConfigError, OptionError
+from regard.errors import ConfigError, InputError, OptionError
+from regard.generation.search import SearchOptions
+from regard.models.catalogue import blueprint
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
 from regard.training.config import TrainingConfig
+from regard.training.loop import require_end
+from regard.training.optimizers import check_settings
 from regard.training.schedules import ScheduleConfig
 
 ModelConfig = Annotated[TransformerConfig | RecurrentConfig, Field(discriminator="kind")]
@@ -95,6 +99,14 @@ class Recipe:
 
 
 ADAPTER = TypeAdapter(Recipe)
+
+DECODED = ("bleu", "chrf")
+"""Scores of the decoded validation set; they are measured where `training.select_by` names one."""
+
+SELECTABLE = ("loss", "perplexity", "accuracy", *DECODED)
+"""What `training.select_by` may name."""
+
+MOST_LAYERS = 1_000
 
 LARGEST_TOML, LONGEST_LINE, DEEPEST = 1 << 16, 5_000, 9
 """Bounds on bytes, bytes of a line and dots of an option: to read a dotted key takes the square of its length."""
@@ -229,6 +241,8 @@ def contradictions(recipe: Recipe) -> list[str]:
             faults.append(f"{place} must be at least {lowest}; it is {value}.")
         if value > highest:
             faults.append(f"{place} must be at most {highest:,}; it is {value}.")
+    if recipe.training.select_by not in SELECTABLE:
+        faults.append(f"training.select_by must be {', '.join(SELECTABLE)}; it is {recipe.training.select_by!r}.")
     if recipe.model.share == "all" and not recipe.tokenizer.shared:
         faults.append(
             "model.share is 'all', which needs one vocabulary for both sides, and tokenizer.shared is false. "
@@ -239,7 +253,38 @@ def contradictions(recipe: Recipe) -> list[str]:
             f"average ({recipe.average}) checkpoints cannot be averaged where only training.keep "
             f"({recipe.training.keep}) are kept. Raise training.keep."
         )
+    return faults + refused_parts(recipe)
+
+
+def refused_parts(recipe: Recipe) -> list[str]:
+    """Try what a training is put together from, so that what a part refuses is told before there is any work."""
+    given = recipe.optimizer
+    betas = (given.beta1, given.beta2)
+    parts: dict[str, Callable[[], object]] = {
+        "model": lambda: tried_model(recipe),
+        "optimizer": lambda: check_settings(betas, given.epsilon, given.weight_decay, given.clip_norm),
+        "training": lambda: require_end(recipe.schedule, recipe.training),
+        "decoding": lambda: SearchOptions(length_penalty=recipe.decoding.length_penalty),
+    }
+    faults = []
+    for place, make in parts.items():
+        try:
+            make()
+        except InputError as error:
+            faults += [f"{place}: {fault}" for fault in str(error).split("\n")]
     return faults
+
+
+def tried_model(recipe: Recipe) -> None:
+    """Raise if there can be no such model."""
+    layers = max(recipe.model.encoder_layers, recipe.model.decoder_layers)
+    if layers > MOST_LAYERS:
+        raise OptionError(f"encoder and decoder may have {MOST_LAYERS:,} layers; {layers:,} are asked for.")
+    size = max(1, recipe.tokenizer.vocab_size)
+    try:
+        blueprint(recipe.model, source_vocab=size, target_vocab=size)
+    except (RuntimeError, OverflowError) as error:
+        raise OptionError(f"no machine can hold a model of these sizes ({error}).") from error
 
 
 def unknown_names(values: Mapping[str, Any], kind: Any, place: str = "") -> list[str]:

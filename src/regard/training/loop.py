@@ -96,7 +96,7 @@ class Trainer:
     ) -> None:
         if config.patience is not None and validation is None:
             raise OptionError(f"patience ({config.patience}) counts validations: it needs a validation set.")
-        _require_end(schedule, config)
+        require_end(schedule, config)
         self.model, self.optimizer, self.objective = model, optimizer, objective
         self.schedule, self.config, self.run = schedule, config, run
         self.batches, self.validation, self.evaluate = batches, validation, evaluate
@@ -361,7 +361,7 @@ class Trainer:
         self._tell(Warned(text=text))
 
 
-def _require_end(schedule: ScheduleConfig, config: TrainingConfig) -> None:
+def require_end(schedule: ScheduleConfig, config: TrainingConfig) -> None:
     """Refuse a schedule that falls to the end of a training where none is known, or is too early."""
     if schedule.kind not in ("cosine", "linear") or schedule.total is not None:
         return

@@ -62,7 +62,7 @@ class Optimizer:
         clip_norm: float = 0.0,
         masters: Mapping[str, Tensor] | None = None,
     ) -> None:
-        _check(betas, epsilon, weight_decay, clip_norm)
+        check_settings(betas, epsilon, weight_decay, clip_norm)
         self.clip_norm = clip_norm
         self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self._parameters:
@@ -164,7 +164,7 @@ class Optimizer:
                 torch._foreach_copy_([self._parameters[n] for n in names], [self._masters[n] for n in names])
 
 
-def _check(betas: tuple[float, float], epsilon: float, weight_decay: float, clip_norm: float) -> None:
+def check_settings(betas: tuple[float, float], epsilon: float, weight_decay: float, clip_norm: float) -> None:
     """Refuse settings out of range, all at once."""
     faults = [f"beta ({beta}) must be at least 0 and below 1." for beta in betas if not 0 <= beta < 1]
     for name, value in (("epsilon", epsilon), ("weight_decay", weight_decay), ("clip_norm", clip_norm)):
