@@ -136,3 +136,16 @@ def test_a_model_without_attention_has_no_alignment(corpus: list[str], tmp_path:
     result = regard("train", *corpus, *model, *small, "--out", str(run), "--max-updates", "3")
     assert result.status == 0
     assert json.loads((run / "config.json").read_text(encoding="utf-8"))["alignment"] is None
+
+
+def test_links_by_hand_that_do_not_fit_the_validation_pairs_are_refused_by_line(
+    corpus: list[str], pair: tuple[Path, Path], tmp_path: Path, regard: Regard
+) -> None:
+    gold = tmp_path / "gold.txt"
+    gold.write_text("0-0 9-1\n\n", encoding="utf-8")
+    valid = ["--valid-src", str(pair[0]), "--valid-tgt", str(pair[1]), "--valid-gold", str(gold)]
+    result = regard("train", *corpus, "--out", str(tmp_path / "run"), *TINY, *valid)
+    assert result.status == 2
+    assert f"{gold} has 2 lines of links for 3 sentence pairs: each needs one." in result.err
+    assert f"{gold}:1: word 2 ('9-1') points at source word 9, but the source sentence has 3 words" in result.err
+    assert not (tmp_path / "run").exists()

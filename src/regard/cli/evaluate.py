@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from regard.cli.inputs import Count, Machine, PairFiles, RunFolder, Searching
+from regard.cli.inputs import Count, Machine, PairFiles, RunFolder, Searching, word_counts
 from regard.cli.streams import opened_output, result_console, say, show_rows
 from regard.errors import OptionError
 
@@ -87,13 +87,11 @@ def run(folder: RunFolder, /, *, options: Options | None = None) -> int:
 
 def read_gold(options: Options, pairs: "Pairs") -> "Sequence[Gold] | None":
     """Read the links by people; those that point outside of their sentences are faults."""
-    from regard.data.text import split_words
     from regard.inspection.alignments import read_pharaoh
 
     if options.gold_alignments is None:
         return None
-    lengths = [(len(split_words(s)), len(split_words(t))) for s, t in zip(pairs.sources, pairs.targets, strict=True)]
-    return read_pharaoh(options.gold_alignments, base=options.gold_base, lengths=lengths)
+    return read_pharaoh(options.gold_alignments, base=options.gold_base, lengths=word_counts(pairs))
 
 
 def described(found: "Evaluation") -> dict[str, Any]:

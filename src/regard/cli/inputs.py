@@ -97,6 +97,13 @@ def pair_chunks(pairs: "Pairs", size: int = 1_000) -> "Iterator[Pairs]":
         yield pairs.select(range(start, min(start + size, len(pairs))))
 
 
+def word_counts(pairs: "Pairs") -> list[tuple[int, int]]:
+    """Count the words of both sides of each pair: links must lie among them."""
+    from regard.data.text import split_words
+
+    return [(len(split_words(s)), len(split_words(t))) for s, t in zip(pairs.sources, pairs.targets, strict=True)]
+
+
 def two_columns(columns: str) -> tuple[str, str]:
     """Read SRC,TGT."""
     names = [name.strip() for name in columns.split(",")]

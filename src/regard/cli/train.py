@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from regard.cli.inputs import PairFiles, chosen_device, use_threads
+from regard.cli.inputs import PairFiles, chosen_device, use_threads, word_counts
 from regard.cli.streams import complain, say
 from regard.errors import OptionError
 
@@ -130,8 +130,9 @@ def origin_of(files: dict[str, str], *, begun: bool) -> "Translator | None":
 
     if "from" not in files or begun:
         return None
+    translator = load(files["from"])
     say(f"Model and tokenizer are those of {files['from']}.")
-    return load(files["from"])
+    return translator
 
 
 def has_checkpoint(out: Path) -> bool:
@@ -185,9 +186,7 @@ def read_data(files: dict[str, str], seed: int) -> "TrainingData":
         say(f"{len(valid):,} of {len(pairs):,} pairs are held out to choose by.")
         return TrainingData(train, valid)
     valid = read_pairs(paths["valid_src"], paths["valid_tgt"])
-    gold = read_pharaoh(paths["valid_gold"]) if "valid_gold" in paths else None
-    if gold is not None and len(gold) != len(valid):
-        raise OptionError(f"{paths['valid_gold']} aligns {len(gold)} pairs and there are {len(valid)} to validate on.")
+    gold = read_pharaoh(paths["valid_gold"], lengths=word_counts(valid)) if "valid_gold" in paths else None
     return TrainingData(pairs, valid, gold)
 
 

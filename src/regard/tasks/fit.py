@@ -30,6 +30,7 @@ from regard.tasks.runs import put_weights, save_run
 from regard.tasks.translator import Translator
 from regard.training import precision
 from regard.training.averaging import Average, average_checkpoints
+from regard.training.config import TrainingConfig
 from regard.training.evaluation import measure
 from regard.training.events import Observer
 from regard.training.feed import to_device
@@ -38,6 +39,7 @@ from regard.training.objectives import Loss, smoothed_cross_entropy
 from regard.training.optimizers import Optimizer
 from regard.training.progress import clock
 from regard.training.randomness import preserved
+from regard.training.selection import LOWER_IS_BETTER
 
 SITE_PAIRS = 500
 """So many validation pairs at most decide which weights are the alignment."""
@@ -114,9 +116,11 @@ class Fitting:
         self.recipe, self.data, self.out, self.device, self.say = recipe, data, out, device, say
         out.mkdir(parents=True, exist_ok=True)
         self.tokenizers = self.chosen_tokenizers(resume, origin)
+        self.model = self.built_model(origin)
+        limits = [limit - 1 for limit in (self.model.max_source, self.model.max_target) if limit is not None]
+        self.max_length = min([recipe.data.max_length, *limits])
         self.train = self.prepared("training", data.train)
         self.valid = self.prepared("validation", data.valid)
-        self.model = self.built_model(origin)
         self.precision = precision.choose(recipe.precision, device)
         say(self.precision.reason)
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -137,7 +141,7 @@ class Fitting:
 
     def prepared(self, name: str, pairs: Pairs) -> ParallelSet:
         """Encode pairs, and say what was left out."""
-        prepared = prepare(pairs, self.tokenizers, max_length=self.recipe.data.max_length)
+        prepared = prepare(pairs, self.tokenizers, max_length=self.max_length)
         report = examine(pairs, prepared)
         self.say(f"{name} data: {report}")
         return prepared.examples
@@ -184,10 +188,8 @@ class Fitting:
         )
 
     def say_expected_time(self) -> None:
-        """Time a batch of middle size and say how long all updates will take about."""
-        updates, loader = self.recipe.training.max_updates, self.loader(self.train)
-        if updates is None:
-            return
+        """Time a batch of middle size, and say about how long the training will take."""
+        loader = self.loader(self.train)
         batches = loader.budget.batches(0)
         middle = self.train.batch(sorted(batches, key=len)[len(batches) // 2])
         batch = Batch(*to_device(middle, self.device))
@@ -196,10 +198,9 @@ class Fitting:
             self.objective(self.model, batch).loss.backward()  # type: ignore[no-untyped-call]
             started = time.perf_counter()  # only now everything is warm
             self.objective(self.model, batch).loss.backward()  # type: ignore[no-untyped-call]
-            seconds = (time.perf_counter() - started) * updates * self.recipe.training.accumulate
+            seconds = (time.perf_counter() - started) * self.recipe.training.accumulate
         self.model.zero_grad(set_to_none=True)
-        epochs = updates * self.recipe.training.accumulate / len(batches)
-        self.say(f"{updates:,} updates ({epochs:.1f} epochs) will take about {clock(seconds)} without validation.")
+        self.say(expected_time(self.recipe.training, seconds, len(batches) / self.recipe.training.accumulate))
 
     def objective(self, model: nn.Module, batch: Batch) -> Loss:
         """Run the model on a batch; smoothing is for training alone."""
@@ -231,6 +232,12 @@ class Fitting:
             "chrf": chrf.corpus_score(texts, references).score,
         }
 
+    def scores(self, validation: list[Batch], *, decoded: bool) -> dict[str, float]:
+        """Measure the model as it stands, by decoding or by the objective."""
+        if decoded:
+            return self.decoded_scores(self.model)
+        return measure(self.model, self.objective, validation, self.device)
+
     def fingerprint(self) -> str:
         """Return a digest of data and recipe, the ends of training left out: they may change on resume."""
         values = dataclasses.asdict(self.recipe)
@@ -257,7 +264,9 @@ class Fitting:
         return translator
 
     def take_best_weights(self, outcome: Outcome) -> None:
-        """Put the best checkpoint's weights, or the mean of those up to it, into the model: whichever loses less."""
+        """Put the best checkpoint's weights, or the mean of those up to it, into the model: whichever is better."""
+        by = self.recipe.training.select_by
+        sign = 1 if by in LOWER_IS_BETTER else -1
         validation = list(self.loader(self.valid).batches(0))
         measured: list[tuple[float, int, Average]] = []
         for count in sorted({1, self.recipe.average}, reverse=True):
@@ -265,11 +274,11 @@ class Fitting:
             if any(average.steps == other.steps for *_, other in measured):
                 continue  # there is one checkpoint alone
             put_weights(self.model, average.weights, self.out / "checkpoints")
-            loss = measure(self.model, self.objective, validation, self.device)["loss"]
-            measured.append((loss, count, average))
+            score = self.scores(validation, decoded=by in DECODED)[by]
+            measured.append((sign * score, count, average))
             several = len(average.steps) > 1
             what = f"mean of {len(average.steps)} checkpoints up to" if several else "best checkpoint, of"
-            self.say(f"The {what} step {average.steps[-1]}: loss {loss:.4f}.")
+            self.say(f"The {what} step {average.steps[-1]}: {by} {score:.4f}.")
         put_weights(self.model, min(measured, key=lambda m: m[:2])[2].weights, self.out / "checkpoints")
 
     def chosen_site(self, translator: Translator) -> AlignmentSite | None:
@@ -291,3 +300,29 @@ class Fitting:
         links = {n: translator.candidate_links(seen) for n, seen in translator.attention(pairs.sources, pairs.targets)}
         chosen_by: Literal["gold", "word table"] = "word table" if self.data.gold is None else "gold"
         return choose_site([links[n] for n in range(len(pairs))], references, chosen_by=chosen_by)
+
+
+def expected_time(config: TrainingConfig, seconds: float, epoch: float) -> str:
+    """Say how long a training will take about, or how many updates its minutes allow.
+
+    Args:
+        config: Its ends.
+        seconds: Of an update.
+        epoch: Updates of an epoch.
+    """
+    updates, minutes = config.max_updates, config.max_minutes
+    if minutes is not None and (updates is None or updates * seconds > 60 * minutes):
+        allowed = round(60 * minutes / seconds)
+        return (
+            f"{clock(60 * minutes)} will do for about {allowed:,} updates ({allowed / epoch:.1f} epochs) without "
+            "validation."
+        )
+    if updates is not None:
+        return (
+            f"{updates:,} updates ({updates / epoch:.1f} epochs) will take about {clock(updates * seconds)} without "
+            "validation."
+        )
+    return (
+        f"An epoch will take about {clock(epoch * seconds)}; {config.patience} validations in a row without a better "
+        "one end the training."
+    )

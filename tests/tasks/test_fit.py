@@ -1,0 +1,85 @@
+"""Putting a training together: what it takes in, what it says beforehand, which weights it ends with."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from regard.data.text import Pairs
+from regard.models.recurrent import RecurrentConfig
+from regard.models.transformer import TransformerConfig
+from regard.tasks.fit import Fitting, TrainingData, expected_time, fit
+from regard.tasks.recipe import Recipe, build_recipe
+from regard.training.config import TrainingConfig
+from tests.tasks import tiny
+
+VALID = Pairs(["the dog sleeps", "i sleep"], ["le chien dort", "je dors"])
+LEARNED = dataclasses.replace(tiny.TRANSFORMER, positions="learned", max_length=14)
+LOCATION = RecurrentConfig(model_dim=16, hidden_dim=12, attention="luong", score="location", max_length=14)
+
+
+def recipe(model: TransformerConfig | RecurrentConfig = tiny.TRANSFORMER, **training: Any) -> Recipe:
+    return build_recipe(
+        {
+            "model": {**dataclasses.asdict(model), "share": "all"},
+            "tokenizer": {"vocab_size": 300},
+            "data": {"batch_tokens": 64},
+            "schedule": {"warmup": 2},
+            "training": {"max_updates": 4, "validate_every": 2, **training},
+            "precision": "float32",
+        }
+    )
+
+
+def fitting(given: Recipe, out: Path, said: list[str]) -> Fitting:
+    data = TrainingData(tiny.LINES, VALID)
+    return Fitting(given, data, out, torch.device("cpu"), resume=False, origin=None, say=said.append)
+
+
+@pytest.mark.parametrize("model", [LEARNED, LOCATION], ids=["learned positions", "location score"])
+def test_pairs_longer_than_the_model_can_read_are_left_out_and_told(model: Any, tmp_path: Path) -> None:
+    said: list[str] = []
+    given = fitting(recipe(model), tmp_path, said)
+    assert given.max_length == 13, "a token of the fourteen is the end of the sentence"
+    kept = [given.train[row] for row in range(len(given.train))]
+    assert 0 < len(kept) < len(tiny.LINES)
+    assert any("of more than 13 tokens" in text for text in said)
+    data = TrainingData(tiny.LINES, VALID)
+    outcome, translator = fit(recipe(model), data, tmp_path, device=torch.device("cpu"), say=said.append)
+    assert outcome.step == 4
+    assert translator is not None
+    assert translator.max_length == 13
+
+
+def test_the_weights_are_chosen_by_the_score_that_training_selects_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    scores = iter([{"bleu": 1.0}, {"bleu": 2.0}, {"bleu": 7.0}, {"bleu": 5.0}])  # two validations, mean, best
+    monkeypatch.setattr(Fitting, "decoded_scores", lambda self, model: next(scores))
+    data = TrainingData(tiny.LINES, VALID)
+    fit(recipe(select_by="bleu"), data, tmp_path, device=torch.device("cpu"), say=said.append)
+    told = [text for text in said if "checkpoint" in text]
+    assert told == [
+        "The mean of 2 checkpoints up to step 4: bleu 7.0000.",
+        "The best checkpoint, of step 4: bleu 5.0000.",
+    ]
+    assert next(scores, None) is None
+
+
+def test_the_expected_time_is_told_whatever_ends_the_training() -> None:
+    assert expected_time(TrainingConfig(max_updates=120), 0.5, 40.0) == (
+        "120 updates (3.0 epochs) will take about 1:00 without validation."
+    )
+    assert expected_time(TrainingConfig(max_updates=120, max_minutes=2), 0.5, 40.0) == (
+        "120 updates (3.0 epochs) will take about 1:00 without validation."
+    )
+    for config in (TrainingConfig(max_minutes=1.5), TrainingConfig(max_updates=10_000, max_minutes=1.5)):
+        assert expected_time(config, 0.5, 40.0) == (
+            "1:30 will do for about 180 updates (4.5 epochs) without validation."
+        )
+    assert expected_time(TrainingConfig(patience=3), 0.5, 40.0) == (
+        "An epoch will take about 0:20; 3 validations in a row without a better one end the training."
+    )
