@@ -88,6 +88,22 @@ def test_gold_that_does_not_fit_is_refused(
     assert told in outcome.err
 
 
+def test_layer_and_head_override_the_alignment_of_the_run(
+    run_folder: Path, pair: tuple[Path, Path], regard: Regard, tmp_path: Path
+) -> None:
+    first = regard("align", run_folder, "--src", pair[0], "--tgt", pair[1], "--layer", 0, "--head", 1)
+    (tmp_path / "gold").write_bytes(first.out)
+    command = ("evaluate", run_folder, "--src", pair[0], "--tgt", pair[1], "--beam", 1, "--json")
+    gold = ("--gold-alignments", tmp_path / "gold")
+    rates = [
+        json.loads(regard(*command, *gold, *site).out)["alignment_error_rate"]
+        for site in ((), ("--layer", 0, "--head", 1))
+    ]
+    assert rates[0] > rates[1] == 0
+    assert "layer must lie between 0 and 1; it is 2." in regard(*command, *gold, "--layer", 2).err
+    assert "--layer and --head are for --gold-alignments" in regard(*command, "--layer", 0).err
+
+
 def test_gold_for_a_model_without_attention_is_refused(
     fixed_run: Path, pair: tuple[Path, Path], regard: Regard, tmp_path: Path
 ) -> None:

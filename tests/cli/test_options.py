@@ -21,8 +21,8 @@ FROZEN = {
         *("RUN", "INPUT", *OUTPUT, "--alignments", "--json", "--n-best", *SEARCH, "--max-length", *SITE, *MACHINE),
     ],
     "evaluate": [
-        *("RUN", *PAIRS, "--gold-alignments", "--gold-base", "--tokenize", "--lowercase", *SEARCH, *OUTPUT, "--json"),
-        *MACHINE,
+        *("RUN", *PAIRS, "--gold-alignments", "--gold-base", *SITE, "--tokenize", "--lowercase", *SEARCH, *OUTPUT),
+        *("--json", *MACHINE),
     ],
     "score": ["RUN", *PAIRS, *OUTPUT, "--json", "--batch-size", *MACHINE],
     "align": [

@@ -179,6 +179,12 @@ class TestStepTable:
             "best: pieds .81   pied .10",
         ]
 
+    def test_candidates_wider_than_the_table_stay_on_one_line(self) -> None:
+        candidates = [Candidate(token=f"word{number}", probability=0.1) for number in range(5)]
+        step = Step(token="a", columns=["b"], scores=torch.zeros(1), weights=torch.ones(1), candidates=candidates)
+        *_, last = printed(step_table(step, number=1))
+        assert last.rstrip() == "best: " + "   ".join(f"word{number} .10" for number in range(5))
+
     def test_a_step_without_shares_has_no_column_of_them(self) -> None:
         step = Step(token="a", columns=["b"], scores=torch.zeros(1), weights=torch.ones(1))
         assert "share" not in "".join(printed(step_table(step, number=1)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from regard.cli.inputs import Count, Machine, PairFiles, RunFolder, Searching, word_counts
+from regard.cli.inputs import Count, Machine, PairFiles, RunFolder, Searching, Site, word_counts
 from regard.cli.streams import opened_output, result_console, say, show_rows
 from regard.errors import OptionError
 
@@ -29,6 +29,7 @@ class Options:
         Path | None, Parameter(help="Links by people between the words of each pair: i-j sure, i?j possible.")
     ] = None
     gold_base: Annotated[Literal[0, 1], Parameter(help="What they call the first word of a sentence.")] = 0
+    site: Site = field(default_factory=Site)
     tokenize: Annotated[str, Parameter(help="How sacrebleu splits words; none for text that is tokenized already.")] = (
         "13a"
     )
@@ -44,6 +45,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.gold_base and self.gold_alignments is None:
             raise OptionError("--gold-base is for --gold-alignments, which is not given.")
+        if self.site != Site() and self.gold_alignments is None:
+            raise OptionError("--layer and --head are for --gold-alignments, which is not given.")
         if str(self.output) == "-":
             raise OptionError("--output - would mix translations and scores. Name a file, or use regard translate.")
 
@@ -54,6 +57,7 @@ def run(folder: RunFolder, /, *, options: Options | None = None) -> int:
     pairs = options.pairs.read()
     gold = read_gold(options, pairs)
     translator = options.machine.load(folder)
+    names = options.site.names(translator) if gold is not None else {}
 
     from regard.tasks.evaluation import evaluate
 
@@ -66,6 +70,7 @@ def run(folder: RunFolder, /, *, options: Options | None = None) -> int:
         tokenize=options.tokenize,
         lowercase=options.lowercase,
         batch_size=options.batch_size,
+        **names,
     )
     if found.too_long:
         numbers = ", ".join(str(number + 1) for number in found.too_long[:20])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.color import Color
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -58,9 +58,7 @@ def step_table(step: Step, *, number: int) -> RenderableType:
             row.append(_bar(float(step.shares[place])))
         table.add_row(*row)
     best = "   ".join(f"{_terminal_word(c.token)} {_weight(c.probability)}" for c in step.candidates)
-    table.caption = Text(f"best: {best}") if step.candidates else None
-    table.caption_justify = "left"
-    return table
+    return Group(table, Text(f"best: {best}")) if step.candidates else table
 
 
 @dataclass(frozen=True)

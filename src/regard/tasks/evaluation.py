@@ -79,6 +79,8 @@ def evaluate(
     tokenize: str = "13a",
     lowercase: bool = False,
     batch_size: int = 64,
+    layer: int | str | None = None,
+    head: int | None = None,
 ) -> Evaluation:
     """Translate a test set and measure.
 
@@ -91,6 +93,8 @@ def evaluate(
         tokenize: How sacrebleu splits words: "none" for text that is tokenized already.
         lowercase: Whether BLEU and chrF ignore case.
         batch_size: How many sentences at once; it changes the speed, not the result.
+        layer: Whose weights are the alignment; by default the run's, like the head.
+        head: Of this layer.
     """
     if not sources:
         raise DataError("There is nothing to evaluate: the test set is empty.")
@@ -109,7 +113,7 @@ def evaluate(
     loss = -sum(float(score.sum()) for score in scores) / tokens if tokens else math.nan
     rate = None
     if gold is not None:
-        links = translator.align(*pairs, batch_size=batch_size)
+        links = translator.align(*pairs, layer=layer, head=head, batch_size=batch_size)
         rate = alignment_error_rate(links, [gold[n] for n in fitting]).error_rate
     return Evaluation(
         sentences=len(sources),
