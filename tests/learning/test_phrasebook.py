@@ -58,9 +58,9 @@ def test_most_unseen_sentences_are_exactly_right_and_well_aligned(run: Path) -> 
     test = pairs(examples().test)
     found = evaluate(load(run), test.sources, test.targets, gold=links(examples().test), batch_size=128)
     print(run.name, found.bleu, found.exact, found.alignment_error_rate)
-    assert found.exact >= 0.6
+    assert found.exact >= 0.65
     assert found.alignment_error_rate is not None
-    assert found.alignment_error_rate <= 0.25
+    assert found.alignment_error_rate <= 0.2
 
 
 @pytest.mark.parametrize("beams", [1, 5])
