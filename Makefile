@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
+# As the command does: idle threads sleep (src/regard/cli/main.py, `entry`).
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test check format lint types docs test-rest test-all peers bench clean
 
