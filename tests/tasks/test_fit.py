@@ -12,6 +12,7 @@ from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
 from regard.tasks.fit import Fitting, TrainingData, expected_time, fit
 from regard.tasks.recipe import Recipe, build_recipe
+from regard.tasks.runs import load_run
 from regard.training.config import TrainingConfig
 from tests.tasks import tiny
 
@@ -51,6 +52,10 @@ def test_pairs_longer_than_the_model_can_read_are_left_out_and_told(model: Any, 
     assert outcome.step == 4
     assert translator is not None
     assert translator.max_length == 13
+    assert translator.usual_length == max(
+        len(translator.tokenizers.source.encode(s).ids) for s in tiny.LINES.sources[:3]
+    )
+    assert load_run(tmp_path).usual_length == translator.usual_length
 
 
 def test_the_weights_are_chosen_by_the_score_that_training_selects_by(

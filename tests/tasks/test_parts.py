@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from regard.data.text import split_words
 from regard.data.tokenizers import Tokenizer
-from regard.tasks.parts import first_words, split_long
+from regard.tasks.parts import first_words, split_long, split_text
 from tests.tasks import tiny
 
 
@@ -73,3 +73,31 @@ def test_the_work_grows_with_the_length_and_not_with_its_square(tokenizer: Token
         return time.process_time() - began
 
     assert seconds(8_000) < 6 * seconds(2_000) + 0.2
+
+
+def test_a_text_longer_than_what_was_learned_from_is_cut_between_sentences(tokenizer: Tokenizer) -> None:
+    usual = len(tokenizer.encode("the cat sleeps. my feet hurt!").ids)
+    text = "the cat sleeps. my feet hurt!  the cat sleeps?"
+    assert split_text(text, tokenizer, 99, usual) == ["the cat sleeps. my feet hurt!", "the cat sleeps?"]
+    assert split_text(text, tokenizer, 99, 99) == [text]
+    assert split_text(text, tokenizer, 99) == [text]
+    assert split_text("猫。犬。", tokenizer, 99, 1) == ["猫。", "犬。"]
+
+
+def test_a_sentence_longer_than_what_was_learned_from_stays_whole(tokenizer: Tokenizer) -> None:
+    text = "the cat sleeps here and 3.5 feet hurt e.g. a lot, the cat sleeps"
+    assert split_text(text, tokenizer, 99, 3) == ["the cat sleeps here and 3.5 feet hurt e.g.", "a lot, the cat sleeps"]
+    assert split_text("the cat sleeps", tokenizer, 99, 3) == ["the cat sleeps"]
+
+
+@settings(max_examples=100)
+@given(text=WRITTEN, max_length=st.integers(5, 17), usual=st.integers(1, 17))
+def test_cutting_between_sentences_loses_nothing_but_blanks(text: str, max_length: int, usual: int) -> None:
+    tokenizer = tiny.tokenizers().source
+    parts = split_text(text, tokenizer, max_length, usual)
+    assert "".join(parts).replace(" ", "") == text.replace(" ", "")
+    assert all(len(tokenizer.encode(part).ids) <= max_length for part in parts)
+    words = split_words(text)
+    for part, first in zip(parts, first_words(text, parts), strict=True):
+        for number, word in enumerate(split_words(part)):
+            assert word in words[first + number]

@@ -255,7 +255,10 @@ class Fitting:
         self.model.float()
         self.take_best_weights(outcome)
         options = SearchOptions(beams=self.recipe.decoding.beams, length_penalty=self.recipe.decoding.length_penalty)
-        translator = Translator(self.model, self.tokenizers, max_length=self.recipe.data.max_length, options=options)
+        usual_length = int(self.train.source.lengths.double().quantile(0.999, interpolation="higher"))
+        translator = Translator(
+            self.model, self.tokenizers, max_length=self.max_length, usual_length=usual_length, options=options
+        )
         translator.site = self.chosen_site(translator)
         if translator.site is not None:
             self.say(f"The alignment is {translator.site}.")

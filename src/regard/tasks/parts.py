@@ -1,5 +1,6 @@
 """Cutting a text that is too long for a model into parts that are not, at the best places there are."""
 
+import re
 from collections.abc import Sequence
 from itertools import islice
 
@@ -8,6 +9,41 @@ from regard.data.tokenizers import Tokenizer
 
 ENDS = [".!?。！？", ";:；：", ",、，"]
 """What a part ends with, the best first; after these any blank, and in a word that is too long any character."""
+
+
+SENTENCE = re.compile(r".*?(?:[.!?](?= )|[。！？]|\Z) *", re.DOTALL)
+"""A sentence with the blanks behind it."""
+
+
+def split_text(text: str, tokenizer: Tokenizer, max_length: int, usual_length: int | None = None) -> list[str]:
+    """Return parts of at most `max_length` tokens, and of no more than `usual_length` where sentences end in time.
+
+    A model of which `usual_length` is the longest source that it learned from stops in the middle of longer ones. A
+    sentence that is longer stays whole, as long as the model can read it.
+    """
+    parts = split_long(text, tokenizer, max_length)
+    if usual_length is None:
+        return parts
+    return [shorter for part in parts for shorter in split_sentences(part, tokenizer, usual_length)]
+
+
+def split_sentences(text: str, tokenizer: Tokenizer, usual_length: int) -> list[str]:
+    """Cut a text of more than `usual_length` tokens between sentences, keeping as many together as fit."""
+    if len(tokenizer.encode(text).ids) <= usual_length:
+        return [text]
+    sentences = [sentence for sentence in SENTENCE.findall(text) if sentence]
+    stripped = [sentence.rstrip(" ") for sentence in sentences]
+    lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch(stripped)]
+    parts: list[str] = []
+    room = 0
+    for sentence, length in zip(sentences, lengths, strict=True):
+        if length <= room:
+            parts[-1] += sentence
+            room -= length
+        else:
+            parts.append(sentence)
+            room = usual_length - length
+    return [*(part.rstrip(" ") for part in parts[:-1]), parts[-1]]
 
 
 def split_long(text: str, tokenizer: Tokenizer, max_length: int) -> list[str]:

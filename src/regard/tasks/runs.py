@@ -49,6 +49,7 @@ def save_run(folder: Path, translator: Translator, model_config: Any, extra: Map
         "source_vocab": tokenizers.source.vocab_size,
         "target_vocab": tokenizers.target.vocab_size,
         "max_length": translator.max_length,
+        "usual_length": translator.usual_length,
         "alignment": None if translator.site is None else dataclasses.asdict(translator.site),
         "decoding": dataclasses.asdict(translator.options),
         **extra,
@@ -88,7 +89,14 @@ def load_run(folder: Path, *, device: str | torch.device = "cpu", dtype: torch.d
     if site is not None and site.layer not in model.alignment_sites():
         raise DamagedError(f"{folder / 'config.json'} names an alignment in {site.layer!r}, which its model has not.")
     model.to(device=device, dtype=dtype)
-    return Translator(model, tokenizers, max_length=described.max_length, site=site, options=described.decoding)
+    return Translator(
+        model,
+        tokenizers,
+        max_length=described.max_length,
+        usual_length=described.usual_length,
+        site=site,
+        options=described.decoding,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +108,7 @@ class Description:
     source_vocab: Annotated[int, Field(ge=1)]
     target_vocab: Annotated[int, Field(ge=1)]
     max_length: Annotated[int, Field(ge=1)]
+    usual_length: Annotated[int, Field(ge=1)] | None = None
     alignment: AlignmentSite | None
     decoding: SearchOptions
 

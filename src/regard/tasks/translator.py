@@ -19,7 +19,7 @@ from regard.inspection.alignments import Link, Links
 from regard.inspection.lens import Lens
 from regard.inspection.words import join_links, merge_words
 from regard.models.roles import Seq2Seq
-from regard.tasks.parts import first_words, split_long
+from regard.tasks.parts import first_words, split_text
 
 PAD_LABEL = -100
 
@@ -34,7 +34,7 @@ class Translation:
             in parts has the sum of theirs.
         score: What hypotheses were compared by: log_probability / tokens^length_penalty.
         parts: The texts that it was translated from and to, one by one; more than one if the text was longer than
-            the model reads, none for an empty text.
+            the model reads or learned from, none for an empty text.
     """
 
     text: str
@@ -84,6 +84,8 @@ class Translator:
         model: The model, put into evaluation mode.
         tokenizers: Of both sides.
         max_length: Sources with more tokens are translated in parts.
+        usual_length: Tokens of the longest sources that it learned from: longer ones are translated a few sentences
+            at a time. None cuts at `max_length` alone.
         site: The weights that are its alignment; None for a model without attention to the source.
         options: How it searches unless told otherwise.
     """
@@ -94,12 +96,14 @@ class Translator:
         tokenizers: TokenizerPair,
         *,
         max_length: int = 256,
+        usual_length: int | None = None,
         site: AlignmentSite | None = None,
         options: SearchOptions | None = None,
     ) -> None:
         self.model = model.eval()
         self.tokenizers = tokenizers
         self.max_length = min(max_length, (model.max_source or max_length + 1) - 1)
+        self.usual_length = usual_length
         self.site = site
         self.options = options or SearchOptions()
         target = tokenizers.target
@@ -137,7 +141,8 @@ class Translator:
         limit = self.max_target_length
         if max_length is not None and not 1 <= max_length <= limit:
             raise OptionError(f"max_length must lie between 1 and {limit} for this model; it is {max_length}.")
-        parts = [split_long(text, self.tokenizers.source, self.max_length) for text in texts]
+        tokenizer = self.tokenizers.source
+        parts = [split_text(text, tokenizer, self.max_length, self.usual_length) for text in texts]
         flat = [part for text in parts for part in text]
         translated = iter(self.search(flat, options, max_length, batch_size))
         return [joined([next(translated) for _ in text]) for text in parts]
