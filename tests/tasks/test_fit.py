@@ -81,6 +81,9 @@ def test_the_expected_time_is_told_whatever_ends_the_training() -> None:
     assert expected_time(TrainingConfig(max_updates=120, max_minutes=2), 0.5, 40.0) == (
         "120 updates (3.0 epochs) will take about 1:00 without validation."
     )
+    assert expected_time(TrainingConfig(max_updates=120), 0.5, 40.0, done=80) == (
+        "40 updates (1.0 epochs) will take about 0:20 without validation."
+    )
     for config in (TrainingConfig(max_minutes=1.5), TrainingConfig(max_updates=10_000, max_minutes=1.5)):
         assert expected_time(config, 0.5, 40.0) == (
             "1:30 will do for about 180 updates (4.5 epochs) without validation."

@@ -30,6 +30,7 @@ from regard.tasks.runs import put_weights, save_run
 from regard.tasks.translator import Translator
 from regard.training import precision
 from regard.training.averaging import Average, average_checkpoints
+from regard.training.checkpoints import stored_steps
 from regard.training.config import TrainingConfig
 from regard.training.evaluation import measure
 from regard.training.events import Observer
@@ -91,7 +92,7 @@ def fit(
     """
     fitting = Fitting(recipe, data, out, device, resume=resume, origin=origin, say=say)
     trainer = fitting.trainer(observers)
-    fitting.say_expected_time()
+    fitting.say_expected_time(resume=resume)
     outcome = trainer.fit(resume=resume)
     if outcome.reason == "interrupted":
         return outcome, None
@@ -187,7 +188,7 @@ class Fitting:
             fingerprint=self.fingerprint(),
         )
 
-    def say_expected_time(self) -> None:
+    def say_expected_time(self, *, resume: bool) -> None:
         """Time a batch of middle size, and say about how long the training will take."""
         loader = self.loader(self.train)
         batches = loader.budget.batches(0)
@@ -200,7 +201,8 @@ class Fitting:
             self.objective(self.model, batch).loss.backward()  # type: ignore[no-untyped-call]
             seconds = (time.perf_counter() - started) * self.recipe.training.accumulate
         self.model.zero_grad(set_to_none=True)
-        self.say(expected_time(self.recipe.training, seconds, len(batches) / self.recipe.training.accumulate))
+        done = max(stored_steps(self.out), default=0) if resume else 0
+        self.say(expected_time(self.recipe.training, seconds, len(batches) / self.recipe.training.accumulate, done))
 
     def objective(self, model: nn.Module, batch: Batch) -> Loss:
         """Run the model on a batch; smoothing is for training alone."""
@@ -305,15 +307,17 @@ class Fitting:
         return choose_site([links[n] for n in range(len(pairs))], references, chosen_by=chosen_by)
 
 
-def expected_time(config: TrainingConfig, seconds: float, epoch: float) -> str:
+def expected_time(config: TrainingConfig, seconds: float, epoch: float, done: int = 0) -> str:
     """Say how long a training will take about, or how many updates its minutes allow.
 
     Args:
         config: Its ends.
         seconds: Of an update.
         epoch: Updates of an epoch.
+        done: Updates of earlier sessions.
     """
-    updates, minutes = config.max_updates, config.max_minutes
+    updates = None if config.max_updates is None else max(0, config.max_updates - done)
+    minutes = config.max_minutes
     if minutes is not None and (updates is None or updates * seconds > 60 * minutes):
         allowed = round(60 * minutes / seconds)
         return (
