@@ -75,10 +75,11 @@ def test_the_work_grows_with_the_length_and_not_with_its_square(tokenizer: Token
     assert seconds(8_000) < 6 * seconds(2_000) + 0.2
 
 
-def test_a_text_longer_than_what_was_learned_from_is_cut_between_sentences(tokenizer: Tokenizer) -> None:
-    usual = len(tokenizer.encode("the cat sleeps. my feet hurt!").ids)
+def test_a_text_longer_than_what_was_learned_from_is_cut_into_sentences(tokenizer: Tokenizer) -> None:
     text = "the cat sleeps. my feet hurt!  the cat sleeps?"
-    assert split_text(text, tokenizer, 99, usual) == ["the cat sleeps. my feet hurt!", "the cat sleeps?"]
+    most = len(tokenizer.encode(text).ids)
+    assert split_text(text, tokenizer, 99, most - 1) == ["the cat sleeps.", "my feet hurt!", "the cat sleeps?"]
+    assert split_text(text, tokenizer, 99, most) == [text]
     assert split_text(text, tokenizer, 99, 99) == [text]
     assert split_text(text, tokenizer, 99) == [text]
     assert split_text("猫。犬。", tokenizer, 99, 1) == ["猫。", "犬。"]
@@ -92,7 +93,7 @@ def test_a_sentence_longer_than_what_was_learned_from_stays_whole(tokenizer: Tok
 
 @settings(max_examples=100)
 @given(text=WRITTEN, max_length=st.integers(5, 17), usual=st.integers(1, 17))
-def test_cutting_between_sentences_loses_nothing_but_blanks(text: str, max_length: int, usual: int) -> None:
+def test_cutting_into_sentences_loses_nothing_but_blanks(text: str, max_length: int, usual: int) -> None:
     tokenizer = tiny.tokenizers().source
     parts = split_text(text, tokenizer, max_length, usual)
     assert "".join(parts).replace(" ", "") == text.replace(" ", "")

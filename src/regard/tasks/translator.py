@@ -84,8 +84,8 @@ class Translator:
         model: The model, put into evaluation mode.
         tokenizers: Of both sides.
         max_length: Sources with more tokens are translated in parts.
-        usual_length: Tokens of the longest sources that it learned from: longer ones are translated a few sentences
-            at a time. None cuts at `max_length` alone.
+        usual_length: Tokens of the longest sources that it learned from: longer ones are translated sentence by
+            sentence. None cuts at `max_length` alone.
         site: The weights that are its alignment; None for a model without attention to the source.
         options: How it searches unless told otherwise.
     """
