@@ -12,7 +12,8 @@ from regard.inspection.alignment_site import AlignmentSite
 from regard.inspection.alignments import Links
 from regard.inspection.lens import Lens, Site
 from regard.inspection.maps import Candidate, Heads, Map, Step
-from regard.tasks.translator import PairBatch, Translator
+from regard.tasks.pair_batches import PairBatch
+from regard.tasks.translator import Translator
 
 CANDIDATES = 5
 """How many of the best tokens of each step are shown."""

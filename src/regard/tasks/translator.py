@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from regard.data.batches import IGNORED
 from regard.data.text import split_words
 from regard.data.tokenizers import Encoding, TokenizerPair
 from regard.errors import DataError, OptionError
@@ -19,9 +20,8 @@ from regard.inspection.alignments import Link, Links
 from regard.inspection.lens import Lens
 from regard.inspection.words import join_links, merge_words
 from regard.models.roles import Seq2Seq
+from regard.tasks.pair_batches import PairBatch, batches_of_like_length, padded
 from regard.tasks.parts import first_words, split_text
-
-PAD_LABEL = -100
 
 
 @dataclass(frozen=True)
@@ -225,14 +225,14 @@ class Translator:
                 yield number, self.pair_attention(sources[number], targets[number], batch, row, weights)
 
     @torch.inference_mode()
-    def watched(self, batch: "PairBatch") -> Float[Tensor, "B L H T S"]:
+    def watched(self, batch: PairBatch) -> Float[Tensor, "B L H T S"]:
         """Run a batch under the lens and return the weights of all layers that look at the source."""
         with Lens(self.model) as lens:
             self.model(batch.source, batch.source_lengths, batch.target)
         return torch.stack([lens[name].weights() for name in self.model.alignment_sites()], dim=1).cpu()
 
     def pair_attention(
-        self, source: str, target: str, batch: "PairBatch", row: int, weights: Float[Tensor, "B L H T S"]
+        self, source: str, target: str, batch: PairBatch, row: int, weights: Float[Tensor, "B L H T S"]
     ) -> PairAttention:
         """Cut one pair out of a batch, and merge its subwords into words."""
         given, made = batch.sources[row], batch.targets[row]
@@ -367,7 +367,7 @@ class Translator:
                     )
         return faults
 
-    def pair_batches(self, sources: Sequence[str], targets: Sequence[str], batch_size: int) -> Iterator["PairBatch"]:
+    def pair_batches(self, sources: Sequence[str], targets: Sequence[str], batch_size: int) -> Iterator[PairBatch]:
         """Put pairs into batches of like length, those without a word on either side left out."""
         if len(sources) != len(targets):
             raise DataError(f"There are {len(sources)} sources and {len(targets)} targets: give one for each.")
@@ -383,7 +383,7 @@ class Translator:
         for numbers in batches_of_like_length(lengths, batch_size):
             source, source_lengths = self.source_batch([given[n] for n in numbers])
             target = padded([[begin, *made[n].ids] for n in numbers], self.tokenizers.target.pad_id)
-            labels = padded([[*made[n].ids, end] for n in numbers], PAD_LABEL)
+            labels = padded([[*made[n].ids, end] for n in numbers], IGNORED)
             yield PairBatch(
                 numbers,
                 [given[n] for n in numbers],
@@ -393,33 +393,6 @@ class Translator:
                 target.to(self.device),
                 labels.to(self.device),
             )
-
-
-class PairBatch(NamedTuple):
-    """Sentence pairs put together, with the numbers that they have among all."""
-
-    numbers: list[int]
-    sources: list[Encoding]
-    targets: list[Encoding]
-    source: Int[Tensor, "B S"]
-    source_lengths: Int[Tensor, "B"]
-    target: Int[Tensor, "B T"]
-    labels: Int[Tensor, "B T"]
-
-
-def batches_of_like_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Yield the numbers of the sentences that have a length above 0, the longest first."""
-    order = sorted((n for n, length in enumerate(lengths) if length), key=lambda n: -lengths[n])
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
-def padded(rows: Sequence[Sequence[int]], filler: int) -> Int[Tensor, "B N"]:
-    """Put rows of different length into one tensor."""
-    result = torch.full((len(rows), max(map(len, rows))), filler)
-    for number, row in enumerate(rows):
-        result[number, : len(row)] = torch.tensor(row)
-    return result
 
 
 def joined(parts: list[list[Translation]]) -> list[Translation]:
