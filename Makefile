@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
-# As the command does: idle threads sleep (src/regard/cli/main.py, `entry`).
-export OMP_WAIT_POLICY ?= PASSIVE
+# As the command does: idle threads soon sleep (src/regard/cli/main.py, `entry`).
+export GOMP_SPINCOUNT ?= 3000
 
 .PHONY: demo test check format lint types docs test-rest test-all peers bench clean
 

@@ -99,10 +99,11 @@ def end(number: int, frame: FrameType | None) -> None:
 def entry() -> None:
     """Be the console script.
 
-    Idle threads of OpenMP are to sleep, not to wait in a loop: where anything else runs on the machine, two threads
-    that wait for each other make training five times as slow. It must be said before torch is loaded.
+    Idle threads of OpenMP are to look for work a moment and then to sleep: where anything else runs on the machine, two
+    threads that wait for each other in a loop make training five times as slow. It must be said before torch is loaded.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     signal.signal(signal.SIGTERM, end)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
