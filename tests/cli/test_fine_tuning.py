@@ -28,7 +28,7 @@ def arguments(pair: tuple[Path, Path], out: Path) -> list[object]:
 
 
 def small() -> list[object]:
-    return ["--max-updates", 1, "--precision", "float32", "--schedule.peak=1e-9"]
+    return ["--max-updates", 1, "--precision", "float32", "--schedule.peak=1e-9", "--training.select_by=loss"]
 
 
 def test_fine_tuning_begins_with_the_weights_and_tokenizer_of_the_run(
