@@ -20,7 +20,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from regard.errors import DamagedError, WorkError
 
@@ -121,6 +121,24 @@ def remove_leftovers(folder: PathLike) -> list[str]:
         for name in found:
             _remove(Path(folder) / name)
     return found
+
+
+def hold(file: IO[bytes]) -> bool:
+    """Take an open file for this process alone; False if another process has it.
+
+    The system lets go of it when the process ends, however it ends, and processes that it forks do not have it. Any
+    other reading of the file in the same process lets go of it too. On Windows, and on file systems without locks,
+    nothing is taken.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
 
 
 def digest(path: PathLike) -> str:

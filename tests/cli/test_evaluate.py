@@ -51,6 +51,7 @@ def test_how_words_are_split_and_compared_can_be_chosen(
     command = ("evaluate", run_folder, "--src", pair[0], "--tgt", pair[1], "--beam", 1, "--json")
     found = json.loads(regard(*command, "--tokenize", "none", "--lowercase").out)
     assert "case:lc|eff:no|tok:none" in found["signatures"]["bleu"]
+    assert "tok:13a" in json.loads(regard(*command).out)["signatures"]["bleu"]
     outcome = regard(*command, "--tokenize", "nonsense")
     assert (outcome.status, outcome.out) == (2, b"")
     assert "tokenize 'nonsense' is unknown to sacrebleu; there are" in outcome.err

@@ -69,6 +69,7 @@ def test_a_file_standard_input_a_hyphen_and_gzip_are_read_alike(
     assert regard("translate", run_folder, "-", *QUICK, stdin=TEXT.encode()).lines == expected
     assert regard("translate", run_folder, tmp_path / "plain.txt", *QUICK).lines == expected
     assert regard("translate", run_folder, tmp_path / "packed", *QUICK).lines == expected
+    assert regard("translate", run_folder, *QUICK, stdin=gzip.compress(TEXT.encode())).lines == expected
 
 
 def test_a_gzip_file_that_ends_too_early_is_named(run_folder: Path, regard: Regard, tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_a_long_line_is_translated_in_parts_and_told_by_its_number(run_folder: P
     assert (short_row["parts"], long_row["source"]) == (1, long)
     assert long_row["parts"] > 1
     assert outcome.err == (
-        f"standard input:2: longer than the model reads at once; translated in {long_row['parts']} parts.\n"
+        f"standard input:2: longer than what the model learned from; translated in {long_row['parts']} parts.\n"
     )
     assert all(0 <= s < len(long.split()) for s, _ in long_row["alignment"])
     assert max(s for s, _ in long_row["alignment"]) >= 20

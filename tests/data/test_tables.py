@@ -107,3 +107,9 @@ def test_one_column_is_not_source_and_target(tmp_path: Path) -> None:
     message = "Source and target are the same column (2). Name two, as in SOURCE,TARGET."
     with pytest.raises(OptionError, match=re.escape(message)):
         read_table(tmp_path / "a.tsv", ("2", "2"))
+
+
+def test_a_fault_of_all_rows_is_told_once(tmp_path: Path) -> None:
+    same = "1 column, separated by tabs; 2 are needed."
+    assert faults_of(write(tmp_path / "a.tsv", *["a"] * 1_009)) == [f":1: {same} So it is in all of the 1,009 rows."]
+    assert faults_of(write(tmp_path / "b.tsv", "a", "a", "a\tb")) == [f":1: {same}", f":2: {same}"]

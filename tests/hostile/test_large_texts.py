@@ -77,7 +77,7 @@ def test_a_line_of_megabytes_is_translated_in_parts(name: str, length: int, tmp_
     text.write_text(f"a b\n{LINES[name][:length]}\nc d\n", encoding="utf-8", newline="")
     told, megabytes = regard("translate", run, text, "-o", output, "--beam", 1, "--max-length", 1)
     assert output.read_bytes().count(b"\n") == 3
-    assert f"{text}:2: longer than the model reads at once; translated in " in told
+    assert f"{text}:2: longer than what the model learned from; translated in " in told
     assert megabytes < 1_000
 
 

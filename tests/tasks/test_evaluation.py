@@ -9,7 +9,7 @@ import sacrebleu
 from regard.errors import DataError, OptionError
 from regard.generation.search import SearchOptions
 from regard.inspection.alignments import Gold, alignment_error_rate
-from regard.tasks.evaluation import BUCKETS, Evaluation, evaluate, metrics
+from regard.tasks.evaluation import BUCKETS, Evaluation, evaluate, metrics, usual_tokenization
 from tests.tasks import tiny
 
 SOURCES = ["the cat sleeps", "", "my feet hurt and i am", "i am hungry"]
@@ -83,3 +83,8 @@ def test_only_empty_lines_have_no_loss() -> None:
     assert math.isnan(found.loss)
     assert found.buckets == []
     assert found.exact == 1
+
+
+def test_text_that_is_tokenized_already_is_scored_as_it_is() -> None:
+    assert usual_tokenization("blanks") == "none"
+    assert usual_tokenization("text") == "13a"

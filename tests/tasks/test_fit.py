@@ -91,3 +91,14 @@ def test_the_expected_time_is_told_whatever_ends_the_training() -> None:
     assert expected_time(TrainingConfig(patience=3), 0.5, 40.0) == (
         "An epoch will take about 0:20; 3 validations in a row without a better one end the training."
     )
+
+
+def test_a_warm_up_that_does_not_fit_into_the_training_is_told(tmp_path: Path) -> None:
+    given = recipe()
+    said: list[str] = []
+    schedule = dataclasses.replace(given.schedule, kind="cosine", warmup=1_000)
+    fitting(dataclasses.replace(given, schedule=schedule), tmp_path / "short", said).say_short_warmup()
+    assert said[-1] == "The warm-up takes 2 updates, half of the training, not 1,000."
+    said.clear()
+    fitting(given, tmp_path / "long", said).say_short_warmup()
+    assert not any("warm-up" in text for text in said)

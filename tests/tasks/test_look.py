@@ -55,6 +55,7 @@ def test_steps_tell_scores_weights_shares_and_candidates(name: str, site: dict[s
         probabilities = [candidate.probability for candidate in step.candidates]
         assert len(probabilities) == CANDIDATES
         assert probabilities == sorted(probabilities, reverse=True)
+        assert tokenizer.token(tokenizer.bos_id) not in [candidate.token for candidate in step.candidates]
         for candidate in step.candidates:
             if candidate.token == step.token:
                 assert candidate.probability == pytest.approx(probability, abs=1e-5)

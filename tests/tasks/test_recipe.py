@@ -144,7 +144,10 @@ def test_all_faults_are_told_at_once() -> None:
         ({"model": {"kind": "recurrent", "window": "local_m"}}, "model: window='local_m' needs attention='luong'"),
         ({"optimizer": {"beta1": 2, "clip_norm": -1}}, "optimizer: beta (2.0) must be at least 0 and below 1."),
         ({"decoding": {"length_penalty": -1}}, "decoding: length_penalty must be a number from 0 up; it is -1.0."),
-        ({"training": {"max_updates": 9}, "schedule": {"kind": "cosine"}}, "max_updates (9) must be above"),
+        (
+            {"training": {"max_updates": None, "patience": 2}, "schedule": {"kind": "cosine"}},
+            "training: The cosine schedule falls until the training ends, and patience does not say when",
+        ),
         (
             {"training": {"max_updates": 9, "select_by": "blue"}},
             "training.select_by must be loss, perplexity, accuracy, bleu, chrf; it is 'blue'.",

@@ -2,6 +2,8 @@ import json
 import math
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,8 +58,8 @@ def test_a_file_is_cut_back_to_what_a_checkpoint_knew(tmp_path: Path) -> None:
     length = file.sync()
     file.add({"step": 3})
     file.close()
-    file = MetricsFile(path, length=length)
-    assert file.missing == 0
+    file = MetricsFile(path)
+    assert file.cut(length) == 0
     file.add({"step": 5})
     file.close()
     assert path.read_bytes() == b'{"step": 2}\n{"step": 5}\n'
@@ -66,8 +68,8 @@ def test_a_file_is_cut_back_to_what_a_checkpoint_knew(tmp_path: Path) -> None:
 def test_a_file_that_is_shorter_loses_its_half_line_and_tells(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 2}\n{"st')
-    file = MetricsFile(path, length=31)
-    assert file.missing == 15
+    file = MetricsFile(path)
+    assert file.cut(31) == 15
     file.add({"step": 5})
     file.close()
     assert path.read_bytes() == b'{"step": 2}\n{"step": 5}\n'
@@ -76,8 +78,22 @@ def test_a_file_that_is_shorter_loses_its_half_line_and_tells(tmp_path: Path) ->
 def test_a_new_training_starts_a_new_file(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b"rest of something\n")
-    MetricsFile(path).close()
+    with MetricsFile(path) as file:
+        assert file.cut(0) == 0
     assert path.read_bytes() == b""
+
+
+def test_another_process_cannot_train_into_the_same_run(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from regard.training.metrics import MetricsFile; MetricsFile(pathlib.Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "metrics.jsonl")]
+    with MetricsFile(tmp_path / "metrics.jsonl") as file:
+        file.add({"step": 2})
+        assert file.cut(100) == 88, "cutting reads the file, and must not let go of it"
+        other = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert f"Another process trains into {tmp_path}. Wait until it ends, or choose another" in other.stderr
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regard.errors import ConfigError, OptionError
-from regard.training.schedules import Kind, ScheduleConfig, learning_rate, vaswani_peak
+from regard.training.schedules import Kind, ScheduleConfig, ending_at, learning_rate, vaswani_peak
 
 KINDS: list[Kind] = ["inverse-square-root", "cosine", "linear", "constant"]
 falls = st.builds(
@@ -125,3 +125,12 @@ def test_an_unknown_kind_is_refused() -> None:
 def test_a_fall_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"total \(100\) must be above warmup \(100\)"):
         ScheduleConfig(kind="linear", warmup=100, total=100)
+
+
+def test_an_open_fall_ends_where_it_is_told_to() -> None:
+    assert ending_at(ScheduleConfig(kind="cosine", warmup=7), 29) == ScheduleConfig(kind="cosine", warmup=7, total=29)
+    assert ending_at(ScheduleConfig(kind="linear", warmup=19), 29).warmup == 14
+    assert ending_at(ScheduleConfig(kind="linear", warmup=19), 1).warmup == 0
+    given_total = ScheduleConfig(kind="linear", warmup=19, total=31)
+    assert ending_at(given_total, 5) == given_total
+    assert ending_at(ScheduleConfig(kind="constant", warmup=19), 5) == ScheduleConfig(kind="constant", warmup=19)

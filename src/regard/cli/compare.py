@@ -131,12 +131,12 @@ def run(*configs: Configs, options: Options | None = None) -> int:
 
     from regard.experiments.comparison import Stopped, compare
     from regard.experiments.entries import Budget
+    from regard.tasks.evaluation import usual_tokenization
     from regard.training.progress import display
 
     budget = Budget(updates=options.updates, minutes=options.minutes)
     entries = read_entries(configs, options, budget)
     data, buckets = read_data(options)
-    split_at_blanks = entries[0].recipe.tokenizer.split == "blanks"
     found = compare(
         entries,
         data,
@@ -144,7 +144,7 @@ def run(*configs: Configs, options: Options | None = None) -> int:
         seeds=options.seeds,
         budget=budget,
         buckets=buckets,
-        tokenize=options.tokenize or ("none" if split_at_blanks else "13a"),
+        tokenize=options.tokenize or usual_tokenization(entries[0].recipe.tokenizer.split),
         lowercase=options.lowercase,
         device=chosen_device(options.device),
         shown=partial(display, sys.stderr),

@@ -30,9 +30,10 @@ class Options:
     ] = None
     gold_base: Annotated[Literal[0, 1], Parameter(help="What they call the first word of a sentence.")] = 0
     site: Site = field(default_factory=Site)
-    tokenize: Annotated[str, Parameter(help="How sacrebleu splits words; none for text that is tokenized already.")] = (
-        "13a"
-    )
+    tokenize: Annotated[
+        str | None,
+        Parameter(help="How sacrebleu splits words. [default: 13a, or none where the tokenizer splits at blanks]"),
+    ] = None
     lowercase: Annotated[bool, Parameter(help="Let BLEU and chrF ignore case.")] = False
     searching: Searching = field(default_factory=Searching)
     batch_size: Annotated[Count, Parameter(help="Sentences at once; changes the speed, not the result.")] = 64
@@ -59,7 +60,7 @@ def run(folder: RunFolder, /, *, options: Options | None = None) -> int:
     translator = options.machine.load(folder)
     names = options.site.names(translator) if gold is not None else {}
 
-    from regard.tasks.evaluation import evaluate
+    from regard.tasks.evaluation import evaluate, usual_tokenization
 
     found = evaluate(
         translator,
@@ -67,7 +68,7 @@ def run(folder: RunFolder, /, *, options: Options | None = None) -> int:
         pairs.targets,
         gold=gold,
         options=options.searching.options(translator),
-        tokenize=options.tokenize,
+        tokenize=options.tokenize or usual_tokenization(translator.tokenizers.target.form.split),
         lowercase=options.lowercase,
         batch_size=options.batch_size,
         **names,

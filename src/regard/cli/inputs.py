@@ -199,11 +199,8 @@ def use_threads(count: int | None) -> None:
     """Compute with so many threads; None leaves the choice to PyTorch."""
     import torch
 
-    if count is None:
-        return
-    if count < 1:
-        raise OptionError(f"--threads must be at least 1; it is {count}.")
-    torch.set_num_threads(count)
+    if count is not None:
+        torch.set_num_threads(count)
 
 
 def chosen_dtype(precision: Literal["auto", "float32", "bfloat16"], device: "torch.device") -> "torch.dtype":

@@ -1,6 +1,7 @@
 """What commands read and write: results on standard output or in a file, everything else on standard error."""
 
 import gzip
+import io
 import os
 import stat
 import sys
@@ -49,17 +50,27 @@ def show_rows(rows: Iterable[tuple[str, str, str]]) -> None:
 
 @contextmanager
 def opened_input(path: Path | None) -> Iterator[tuple[BinaryIO, str]]:
-    """Open a file, plain or gzip, or standard input where none is named, and give it a name for messages."""
+    """Open a file, or standard input where none is named, and give it a name for messages. Gzip is unpacked.
+
+    A terminal is never asked for its first bytes before its user is.
+    """
     if path is None or str(path) == "-":
-        yield sys.stdin.buffer, "standard input"
+        yield sys.stdin.buffer if sys.stdin.isatty() else unpacked(sys.stdin.buffer), "standard input"
         return
     try:
         stream = path.open("rb")
-        packed = stream.peek(2).startswith(GZIP_MAGIC)
+        content = unpacked(stream)
     except OSError as error:
         raise OptionError(f"{path} cannot be read: {error.strerror}.") from error
     with stream:
-        yield cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if packed else stream, str(path)
+        yield content, str(path)
+
+
+def unpacked(stream: BinaryIO) -> BinaryIO:
+    """Return what unpacks a stream that begins as gzip does, and any other stream as it is."""
+    if isinstance(stream, io.BufferedReader) and stream.peek(2).startswith(GZIP_MAGIC):
+        return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
+    return stream
 
 
 def lines_of(stream: BinaryIO, name: str) -> Iterator[str]:

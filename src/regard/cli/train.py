@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from regard.cli.inputs import PairFiles, chosen_device, use_threads, word_counts
+from regard.cli.inputs import Count, PairFiles, chosen_device, use_threads, word_counts
 from regard.cli.streams import complain, say
 from regard.errors import OptionError
 
@@ -53,7 +53,7 @@ class Options:
         Literal["auto", "float32", "bfloat16"] | None, Parameter(help="auto: bfloat16 where it is fast.")
     ] = None
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, ...")] = "auto"
-    threads: Annotated[int | None, Parameter(help="Threads on the CPU.")] = None
+    threads: Annotated[Count | None, Parameter(help="Threads on the CPU.")] = None
     tensorboard: Annotated[Path | None, Parameter(help="Write TensorBoard events to this folder as well.")] = None
 
     def __post_init__(self) -> None:
@@ -74,6 +74,8 @@ def run(*, options: Options) -> int:
 
     use_threads(options.threads)
     files, recipe = remembered(options) if options.resume else (named_files(options), chosen_recipe(options))
+    if not options.resume:
+        refuse_run(options.out)
     origin = origin_of(files, begun=options.resume and has_checkpoint(options.out))
     if origin is not None:
         recipe = like_origin(recipe, Path(files["from"]))
@@ -105,7 +107,7 @@ def chosen_recipe(options: Options) -> "Recipe":
 
     values: dict[str, Any] = {}
     if options.config is None or options.preset is not None:
-        values = preset(options.preset or "transformer-tiny")
+        values = preset("transformer-tiny" if options.preset is None else options.preset)
     if options.config is not None:
         values = merged(values, read_toml(options.config))
     values = merged(values, overrides(options.set))
@@ -190,6 +192,12 @@ def read_data(files: dict[str, str], seed: int) -> "TrainingData":
     return TrainingData(pairs, valid, gold)
 
 
+def refuse_run(out: Path) -> None:
+    """Refuse a folder that holds a run, begun or finished."""
+    if (out / "checkpoints").exists() or (out / "manifest.json").exists():
+        raise OptionError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
+
+
 def remember(out: Path, files: dict[str, str], recipe: "Recipe") -> None:
     """Write train.toml: the files and the whole recipe."""
     import tomli_w
@@ -197,8 +205,7 @@ def remember(out: Path, files: dict[str, str], recipe: "Recipe") -> None:
     from regard.files import make_folder, write_whole
     from regard.tasks.recipe import as_values
 
-    if (out / "checkpoints").exists() or (out / "manifest.json").exists():
-        raise OptionError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
+    refuse_run(out)
     make_folder(out)
     write_whole(out / "train.toml", tomli_w.dumps({"files": files, **as_values(recipe)}))
 

@@ -120,7 +120,7 @@ def tell_parts(result: Result, place: str) -> None:
     """Tell of a line that was too long to be translated as one."""
     parts = len(result.translations[0].parts)
     if parts > 1:
-        say(f"{place}: longer than the model reads at once; translated in {parts} parts.")
+        say(f"{place}: longer than what the model learned from; translated in {parts} parts.")
 
 
 class Translating:

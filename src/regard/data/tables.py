@@ -43,12 +43,16 @@ def read_table(path: Path, columns: tuple[str, str] | None = None) -> Pairs:
     except _RowError as error:
         raise DataError(list({1: f"{path}:1: {error}", **faults}.values())) from None
     pairs = []
+    wrong: dict[int, str] = {}
     for number, line in enumerate(lines[first:], first + 1):
         if number not in faults:
             try:
                 pairs.append(reader(line))
             except _RowError as error:
-                faults[number] = f"{path}:{number}: {error}"
+                wrong[number] = str(error)
+    if len(wrong) > 1 and not pairs and len(set(wrong.values())) == 1:
+        wrong = {min(wrong): f"{wrong[min(wrong)]} So it is in all of the {len(wrong):,} rows."}
+    faults |= {number: f"{path}:{number}: {what}" for number, what in wrong.items()}
     if faults:
         raise DataError([faults[number] for number in sorted(faults)])
     if not pairs:

@@ -10,6 +10,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from regard.data.text import split_words
+from regard.data.tokenizer_format import Split
 from regard.errors import DataError, OptionError
 from regard.generation.search import SearchOptions
 from regard.inspection.alignments import Gold, alignment_error_rate
@@ -108,9 +109,7 @@ def evaluate(
     too_long = translator.too_long(sources, references)
     fitting = [number for number in range(len(sources)) if number not in too_long]
     pairs = [sources[n] for n in fitting], [references[n] for n in fitting]
-    scores = translator.token_scores(*pairs, batch_size=batch_size)
-    tokens = sum(len(score) for score in scores)
-    loss = -sum(float(score.sum()) for score in scores) / tokens if tokens else math.nan
+    loss = mean_loss(translator, *pairs, batch_size)
     rate = None
     if gold is not None:
         links = translator.align(*pairs, layer=layer, head=head, batch_size=batch_size)
@@ -120,8 +119,8 @@ def evaluate(
         too_long=sorted(too_long),
         loss=loss,
         perplexity=math.exp(loss) if not loss >= 700 else math.inf,
-        bleu=bleu.corpus_score(texts, [list(references)]).score,
-        chrf=chrf.corpus_score(texts, [list(references)]).score,
+        bleu=corpus_score(bleu, texts, references),
+        chrf=corpus_score(chrf, texts, references),
         exact=sum(text == reference for text, reference in zip(texts, references, strict=True)) / len(texts),
         signatures={"bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())},
         alignment_error_rate=rate,
@@ -129,6 +128,13 @@ def evaluate(
         seconds=seconds,
         translations=texts,
     )
+
+
+def mean_loss(translator: Translator, sources: Sequence[str], references: Sequence[str], batch_size: int) -> float:
+    """Return the mean negative log-likelihood of a reference token; NaN where there is no token."""
+    scores = translator.token_scores(sources, references, batch_size=batch_size)
+    tokens = sum(len(score) for score in scores)
+    return -sum(float(score.sum()) for score in scores) / tokens if tokens else math.nan
 
 
 def metrics(tokenize: str, lowercase: bool) -> tuple[Any, Any]:
@@ -142,6 +148,16 @@ def metrics(tokenize: str, lowercase: bool) -> tuple[Any, Any]:
     except (ImportError, RuntimeError, OSError) as error:  # some of its tokenizers need more than sacrebleu brings
         raise OptionError(f"tokenize {tokenize!r} cannot be used here: {error}") from error
     return bleu, CHRF(lowercase=lowercase)
+
+
+def usual_tokenization(split: Split) -> str:
+    """Say how sacrebleu is to split words: not at all where a tokenizer takes text as tokenized already."""
+    return "none" if split == "blanks" else "13a"
+
+
+def corpus_score(metric: Any, texts: Sequence[str], references: Sequence[str]) -> float:
+    """Return a score from 0 to 100, which sacrebleu's rounding may pass by a hair."""
+    return min(100.0, metric.corpus_score(list(texts), [list(references)]).score)
 
 
 def by_length(
@@ -161,8 +177,8 @@ def by_length(
                     first,
                     last,
                     len(inside),
-                    bleu.corpus_score(made, [wanted]).score,
-                    chrf.corpus_score(made, [wanted]).score,
+                    corpus_score(bleu, made, wanted),
+                    corpus_score(chrf, made, wanted),
                 )
             )
     return buckets

@@ -24,7 +24,7 @@ from regard.inspection.alignments import Gold
 from regard.inspection.wordtable import WordTable
 from regard.models.catalogue import build_model
 from regard.models.roles import Seq2Seq
-from regard.tasks.evaluation import metrics
+from regard.tasks.evaluation import corpus_score, metrics, usual_tokenization
 from regard.tasks.recipe import DECODED, Recipe
 from regard.tasks.runs import put_weights, save_run
 from regard.tasks.translator import Translator
@@ -40,6 +40,7 @@ from regard.training.objectives import Loss, smoothed_cross_entropy
 from regard.training.optimizers import Optimizer
 from regard.training.progress import clock
 from regard.training.randomness import preserved
+from regard.training.schedules import ending_at
 from regard.training.selection import LOWER_IS_BETTER
 
 SITE_PAIRS = 500
@@ -201,8 +202,16 @@ class Fitting:
             self.objective(self.model, batch).loss.backward()  # type: ignore[no-untyped-call]
             seconds = (time.perf_counter() - started) * self.recipe.training.accumulate
         self.model.zero_grad(set_to_none=True)
+        self.say_short_warmup()
         done = max(stored_steps(self.out), default=0) if resume else 0
         self.say(expected_time(self.recipe.training, seconds, len(batches) / self.recipe.training.accumulate, done))
+
+    def say_short_warmup(self) -> None:
+        """Say where the schedule's warm-up does not fit into the training."""
+        schedule, updates = self.recipe.schedule, self.recipe.training.max_updates
+        if updates is None or (warmup := ending_at(schedule, updates).warmup) == schedule.warmup:
+            return
+        self.say(f"The warm-up takes {warmup:,} updates, half of the training, not {schedule.warmup:,}.")
 
     def objective(self, model: nn.Module, batch: Batch) -> Loss:
         """Run the model on a batch; smoothing is for training alone."""
@@ -226,12 +235,11 @@ class Fitting:
         assert isinstance(model, Seq2Seq)
         translator = Translator(model, self.tokenizers, max_length=self.recipe.data.max_length)
         found = translator.translate(self.data.valid.sources, options=SearchOptions(beams=1), batch_size=128)
-        texts, references = [several[0].text for several in found], [list(self.data.valid.targets)]
-        blanks = self.recipe.tokenizer.split == "blanks"
-        bleu, chrf = metrics("none" if blanks else "13a", lowercase=False)
+        texts = [several[0].text for several in found]
+        bleu, chrf = metrics(usual_tokenization(self.recipe.tokenizer.split), lowercase=False)
         return {
-            "bleu": bleu.corpus_score(texts, references).score,
-            "chrf": chrf.corpus_score(texts, references).score,
+            "bleu": corpus_score(bleu, texts, self.data.valid.targets),
+            "chrf": corpus_score(chrf, texts, self.data.valid.targets),
         }
 
     def scores(self, validation: list[Batch], *, decoded: bool) -> dict[str, float]:

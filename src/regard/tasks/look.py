@@ -97,7 +97,7 @@ def recorded_steps(translator: Translator, source: str, target: str, site: Align
     seen = lens[site.layer]
     scores, weights = seen.scores()[0, heads].mean(dim=0), seen.weights()[0, heads].mean(dim=0)  # [T S]
     shares = context_shares(seen, heads)
-    probabilities, best = translator.model.output(states[0]).float().softmax(dim=-1).topk(CANDIDATES, dim=-1)
+    probabilities, best = candidates(translator, states[0])
     return [
         Step(
             token=tokens[step],
@@ -112,6 +112,14 @@ def recorded_steps(translator: Translator, source: str, target: str, site: Align
         )
         for step in range(len(tokens))
     ]
+
+
+def candidates(translator: Translator, states: Float[Tensor, "T M"]) -> tuple[Tensor, Tensor]:
+    """Return the probabilities of the best tokens of each step, and these tokens; none that is never produced."""
+    probabilities = translator.model.output(states).float().softmax(dim=-1)
+    probabilities[:, list(translator.vocabulary.never)] = 0.0
+    best = probabilities.topk(CANDIDATES, dim=-1)
+    return best.values, best.indices
 
 
 def token_names(translator: Translator, batch: PairBatch) -> tuple[list[str], list[str]]:

@@ -28,7 +28,7 @@ from regard.training.interruption import BrokenOffError, Interruption
 from regard.training.metrics import MetricsFile, Totals
 from regard.training.optimizers import Optimizer
 from regard.training.randomness import RandomState, preserved
-from regard.training.schedules import ScheduleConfig, learning_rate
+from regard.training.schedules import ScheduleConfig, ending_at, learning_rate
 from regard.training.selection import Selection
 from regard.training.state import Snapshot, TrainingState, kept_buffers, restore_weights, weights_of
 from regard.training.update import Result, apply_gradient, gather_gradient, is_out_of_memory
@@ -66,8 +66,8 @@ class Trainer:
         model: The model, on its device.
         optimizer: The optimizer over its parameters.
         objective: Runs the model on a batch and sums the loss of its target tokens.
-        schedule: The learning rate. Where its total is open it is `max_updates`, or, where only minutes limit the
-            training, what they will allow at the speed so far: then the numbers depend on the machine's speed.
+        schedule: The learning rate. Where its total is open it is the training's end: `max_updates`, or what the
+            minutes will allow at the speed so far if that is less; then the numbers depend on the machine's speed.
         batches: The batches of an epoch from a position on.
         config: Ends and intervals.
         run: The run's folder, which must exist.
@@ -113,15 +113,14 @@ class Trainer:
             OptionError: The folder holds a training and `resume` is not set, or it is of other data.
             DamagedError: All checkpoints are damaged, or of another model.
             DivergedError: Too many updates in a row had a loss or gradient that is not finite.
-            WorkError: There was not enough memory in as many, or the disk is full.
+            WorkError: There was not enough memory in as many, the disk is full, or another process trains here.
         """
-        with Interruption() as self._interruption:
+        with Interruption() as self._interruption, MetricsFile(self.run / "metrics.jsonl") as self._metrics:
             self._begin(resume=resume)
             try:
                 reason = self._train()
             finally:
                 self._feed.close()
-                self._metrics.close()
         return Outcome(
             reason=reason,
             signal=self._interruption.signal if reason == "interrupted" else None,
@@ -138,10 +137,9 @@ class Trainer:
             remove_leftovers(self.run / "checkpoints")
         self.state = TrainingState(selection=Selection(self.config.select_by, self.config.patience))
         self._saved_step: int | None = None
-        metrics_bytes = self._take_up() if resume else self._require_fresh()
-        self._metrics = MetricsFile(self.run / "metrics.jsonl", length=metrics_bytes)
-        if self._metrics.missing:
-            self._warn(f"{self._metrics.path} lacks its last {self._metrics.missing} bytes: lines are missing.")
+        missing = self._metrics.cut(self._take_up() if resume else self._require_fresh())
+        if missing:
+            self._warn(f"{self._metrics.path} lacks its last {missing} bytes: lines are missing.")
         self._feed = Feed(self.batches, self.state.place, self.device)
         self._started = time.monotonic() - self.state.seconds
         self._buffers = kept_buffers(self.model)
@@ -251,14 +249,12 @@ class Trainer:
 
     def _learning_rate(self) -> float:
         """Give the rate of the next update, with the schedule's end where the training's end will be."""
-        config, schedule, step = self.config, self.schedule, self.state.step + 1
-        if schedule.total is None and config.max_updates is not None:
-            schedule = dataclasses.replace(schedule, total=config.max_updates)
-        elif schedule.total is None and config.max_minutes is not None:
+        config, step = self.config, self.state.step + 1
+        ends = [] if config.max_updates is None else [config.max_updates]
+        if config.max_minutes is not None:
             share = self.state.seconds / (60 * config.max_minutes)
-            expected = math.ceil(self.state.step / share) if share > 0 else 10**9
-            schedule = dataclasses.replace(schedule, total=max(expected, step, schedule.warmup + 1))
-        return learning_rate(schedule, step)
+            ends.append(max(step, math.ceil(self.state.step / share)) if share > 0 else 10**9)
+        return learning_rate(ending_at(self.schedule, min(ends)) if ends else self.schedule, step)
 
     def _account(self, result: Result, rate: float, began: float) -> None:
         """Write down an update, tell of it, and give up if too many in a row changed nothing."""
@@ -362,16 +358,11 @@ class Trainer:
 
 
 def require_end(schedule: ScheduleConfig, config: TrainingConfig) -> None:
-    """Refuse a schedule that falls to the end of a training where none is known, or is too early."""
+    """Refuse a schedule that falls to the end of a training where none is known."""
     if schedule.kind not in ("cosine", "linear") or schedule.total is not None:
         return
     if config.max_updates is None and config.max_minutes is None:
         raise OptionError(
             f"The {schedule.kind} schedule falls until the training ends, and patience does not say when: "
             "give max_updates, max_minutes or the schedule's total."
-        )
-    if config.max_updates is not None and config.max_updates <= schedule.warmup:
-        raise OptionError(
-            f"max_updates ({config.max_updates}) must be above the schedule's warmup ({schedule.warmup}): "
-            f"the {schedule.kind} falls between them."
         )

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from regard.errors import WorkError
+from regard.files import hold
 from regard.training.objectives import Loss
 
 
@@ -67,23 +68,37 @@ class Totals:
 
 
 class MetricsFile:
-    """`metrics.jsonl` of a run, open for adding lines.
+    """`metrics.jsonl` of a run, open for adding lines; while it is, no other process can train into the run.
 
-    Args:
-        path: The file.
-        length: Its length in bytes when the checkpoint was saved; what stands behind is cut off.
-
-    Attributes:
-        missing: How many bytes the file was shorter than that: a user has cut it, or a disk has lost it.
+    Raises:
+        WorkError: It cannot be written, or another training does so.
     """
 
-    def __init__(self, path: Path, *, length: int = 0) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         with self._telling():
-            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
-            found = os.path.getsize(path)
-            self.missing = max(0, length - found)
-            self._file.truncate(length if not self.missing else _last_line_end(path))
+            self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 (closed by close)
+        if not hold(self._file):
+            self.close()
+            raise WorkError(f"Another process trains into {path.parent}. Wait until it ends, or choose another folder.")
+
+    def __enter__(self) -> "MetricsFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def cut(self, length: int) -> int:
+        """Cut off what stands behind the length in bytes that the file had when the checkpoint was saved.
+
+        Returns:
+            How many bytes the file was shorter than that: a user has cut it, or a disk has lost it.
+        """
+        with self._telling():
+            missing = max(0, length - os.fstat(self._file.fileno()).st_size)
+            self._file.seek(0)
+            self._file.truncate(self._file.read().rfind(b"\n") + 1 if missing else length)
+        return missing
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Append a line. A number that is not finite becomes null: JSON has no other word for it."""
@@ -108,10 +123,6 @@ class MetricsFile:
             yield
         except OSError as error:
             raise WorkError(f"Cannot write {self.path}: {error.strerror or error}.") from error
-
-
-def _last_line_end(path: Path) -> int:
-    return path.read_bytes().rfind(b"\n") + 1
 
 
 def _finite(value: Any) -> Any:

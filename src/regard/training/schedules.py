@@ -4,6 +4,7 @@ Steps count from 1, the first update. Every curve warms up on a straight line fr
 `warmup`; then it falls, or stays.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -21,8 +22,8 @@ class ScheduleConfig:
         kind: The curve after the warm-up.
         peak: The highest learning rate, reached at the end of the warm-up.
         warmup: Steps of warm-up; 0 starts at the peak.
-        total: The step at which cosine and linear reach the floor; the others do not look at it. None leaves it
-            to the training loop, which knows its end.
+        total: The step at which cosine and linear reach the floor; the others do not look at it. Left open it is
+            where the training ends, and then the warm-up takes at most half of the way there.
         floor: The learning rate below which no curve falls after the warm-up.
     """
 
@@ -46,6 +47,13 @@ class ScheduleConfig:
             faults.append(f"total ({self.total}) must be above warmup ({self.warmup}): the fall lies between them.")
         if faults:
             raise ConfigError(faults)
+
+
+def ending_at(config: ScheduleConfig, total: int) -> ScheduleConfig:
+    """Let a fall whose total is open end at a step, its warm-up taking half of the steps at most."""
+    if config.kind not in ("cosine", "linear") or config.total is not None:
+        return config
+    return dataclasses.replace(config, total=total, warmup=min(config.warmup, total // 2))
 
 
 def learning_rate(config: ScheduleConfig, step: int) -> float:
