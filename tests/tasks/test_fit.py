@@ -102,3 +102,23 @@ def test_a_warm_up_that_does_not_fit_into_the_training_is_told(tmp_path: Path) -
     said.clear()
     fitting(given, tmp_path / "long", said).say_short_warmup()
     assert not any("warm-up" in text for text in said)
+
+
+def test_words_are_spelled_anew_in_every_epoch_while_training_alone(tmp_path: Path) -> None:
+    given = recipe()
+    respelled = dataclasses.replace(given, data=dataclasses.replace(given.data, subword_dropout=0.5))
+    plain, other = fitting(given, tmp_path / "plain", []), fitting(respelled, tmp_path / "respelled", [])
+
+    def sources(of: Fitting, epoch: int) -> list[list[int]]:
+        batches = list(of.batches()(epoch, 0))
+        rows = {number: batch.source[row] for batch in batches for row, number in enumerate(batch.indices)}
+        return [[token for token in rows[number].tolist() if token] for number in sorted(rows)]
+
+    assert sources(plain, 1) == sources(plain, 2)
+    assert sources(other, 1) != sources(other, 2)
+    assert sources(other, 2) == sources(fitting(respelled, tmp_path / "again", []), 2)
+    texts = [other.tokenizers.source.decode(ids) for ids in sources(other, 1)]
+    assert texts == [text for text in tiny.LINES.sources if text.strip()]
+    assert [b.source.tolist() for b in other.loader(other.valid).batches(0)] == [
+        b.source.tolist() for b in plain.loader(plain.valid).batches(0)
+    ]

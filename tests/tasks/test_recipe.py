@@ -142,6 +142,11 @@ def test_all_faults_are_told_at_once() -> None:
         ({"model": {"model_dim": 10**12}}, "model: no machine can hold a model of these sizes"),
         ({"model": {"decoder_layers": 10**9}}, "may have 1,000 layers; 1,000,000,000 are asked for."),
         ({"model": {"kind": "recurrent", "window": "local_m"}}, "model: window='local_m' needs attention='luong'"),
+        ({"data": {"subword_dropout": 1}}, "data.subword_dropout must lie between 0 and below 1; it is 1.0."),
+        (
+            {"data": {"subword_dropout": 0.1}, "tokenizer": {"kind": "unigram"}},
+            "data.subword_dropout (0.1) leaves out merges, which a tokenizer of kind 'unigram' has not.",
+        ),
         ({"optimizer": {"beta1": 2, "clip_norm": -1}}, "optimizer: beta (2.0) must be at least 0 and below 1."),
         ({"decoding": {"length_penalty": -1}}, "decoding: length_penalty must be a number from 0 up; it is -1.0."),
         (

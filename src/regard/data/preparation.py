@@ -18,6 +18,7 @@ class Prepared:
 
     Attributes:
         examples: The pairs to train on.
+        kept: Which of all pairs these are.
         empty: Line numbers of pairs with a side that has no word.
         too_long: Line numbers of pairs with a side of more than `max_length` tokens.
         max_length: The limit.
@@ -27,6 +28,7 @@ class Prepared:
     """
 
     examples: ParallelSet
+    kept: list[int]
     empty: list[int]
     too_long: list[int]
     max_length: int
@@ -61,7 +63,8 @@ def prepare(pairs: Pairs, tokenizers: TokenizerPair, *, max_length: int) -> Prep
             "Raise the limit, or look at the files."
         )
     examples = ParallelSet(source.keep(kept), target.keep(kept), _lines(pairs, kept))
-    return Prepared(examples, _lines(pairs, empty), _lines(pairs, too_long), max_length, source, target, tokenizers)
+    left_out = _lines(pairs, empty), _lines(pairs, too_long)
+    return Prepared(examples, kept.nonzero()[:, 0].tolist(), *left_out, max_length, source, target, tokenizers)
 
 
 def _lines(pairs: Pairs, chosen: Bool[Tensor, "R"]) -> list[int]:

@@ -105,7 +105,7 @@ class Tokenizer:
 
     def __init__(self, form: Form, vocabulary: Vocabulary) -> None:
         self.form = form
-        self._vocabulary = vocabulary
+        self.vocabulary = vocabulary
         specials = [b""] * len(SPECIALS)
         pieces = vocabulary.pieces[len(SPECIALS) :]
         self._bytes = specials + [bytes(LETTER_BYTES[letter] for letter in piece) for piece in pieces]
@@ -133,7 +133,7 @@ class Tokenizer:
 
         There `encode` gives the same ids with `⟨/s⟩` at the end.
         """
-        return json.dumps(document_of(self.form, self._vocabulary), ensure_ascii=False) + "\n"
+        return json.dumps(document_of(self.form, self.vocabulary), ensure_ascii=False) + "\n"
 
     @property
     def vocab_size(self) -> int:
@@ -152,6 +152,16 @@ class Tokenizer:
         """Yield the ids of each text, where the words are not needed."""
         for chunks in self._chunks(texts):
             yield [number for chunk in chunks for number in chunk.ids]
+
+    def parts(self, chunk: str) -> list[str]:
+        """Cut what stands between two blanks of a text as it is cut before pieces are made of it, blank included.
+
+        The parts are written in the byte alphabet; with all letters small, where the tokenizer has only such.
+        """
+        text = " " + chunk
+        if self.form.lowercase:
+            text = self._library.normalizer.normalize_str(text)
+        return [part for part, _ in self._library.pre_tokenizer.pre_tokenize_str(text)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Turn ids into text: the inverse of `encode`. Special tokens leave no trace.

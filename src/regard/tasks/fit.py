@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,9 @@ from torch import nn
 
 from regard.data.batches import Batch, ParallelSet, TokenBudget
 from regard.data.loading import Loader
-from regard.data.preparation import prepare
+from regard.data.preparation import Prepared, prepare
 from regard.data.report import examine
+from regard.data.spellings import RespelledSet
 from regard.data.text import Pairs, split_words
 from regard.data.tokenizers import TokenizerPair
 from regard.generation.search import SearchOptions
@@ -121,8 +122,9 @@ class Fitting:
         self.model = self.built_model(origin)
         limits = [limit - 1 for limit in (self.model.max_source, self.model.max_target) if limit is not None]
         self.max_length = min([recipe.data.max_length, *limits])
-        self.train = self.prepared("training", data.train)
-        self.valid = self.prepared("validation", data.valid)
+        train = self.prepared("training", data.train)
+        self.train, self.learned = train.examples, data.train.select(train.kept)
+        self.valid = self.prepared("validation", data.valid).examples
         self.precision = precision.choose(recipe.precision, device)
         say(self.precision.reason)
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -141,12 +143,12 @@ class Fitting:
         tokenizers.save(self.out)
         return tokenizers
 
-    def prepared(self, name: str, pairs: Pairs) -> ParallelSet:
+    def prepared(self, name: str, pairs: Pairs) -> Prepared:
         """Encode pairs, and say what was left out."""
         prepared = prepare(pairs, self.tokenizers, max_length=self.max_length)
         report = examine(pairs, prepared)
         self.say(f"{name} data: {report}")
-        return prepared.examples
+        return prepared
 
     def built_model(self, origin: Translator | None) -> Seq2Seq:
         """Build the model on its device, with random weights or those of the translator to go on from."""
@@ -179,7 +181,7 @@ class Fitting:
             optimizer,
             objective=self.objective,
             schedule=recipe.schedule,
-            batches=self.loader(self.train, workers=recipe.data.workers).batches,
+            batches=self.batches(),
             config=recipe.training,
             run=self.out,
             validation=list(self.loader(self.valid).batches(0)),
@@ -224,6 +226,20 @@ class Fitting:
             batch.labels.flatten(),
             smoothing=self.recipe.label_smoothing if model.training else 0.0,
         )
+
+    def batches(self) -> Callable[[int, int], Iterator[Batch]]:
+        """Return what gives the batches to train on of an epoch, from a position on."""
+        data, workers = self.recipe.data, self.recipe.data.workers
+        if not data.subword_dropout:
+            return self.loader(self.train, workers=workers).batches
+        respelled = RespelledSet(
+            self.learned,
+            self.tokenizers,
+            dropout=data.subword_dropout,
+            max_length=self.max_length,
+            seed=self.recipe.seed,
+        )
+        return lambda epoch, position: self.loader(respelled.epoch(epoch), workers=workers).batches(epoch, position)
 
     def loader(self, examples: ParallelSet, *, workers: int = 0) -> Loader:
         """Return what makes the batches of a set."""
