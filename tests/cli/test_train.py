@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from regard.cli.train import fitted_schedule
 from regard.tasks.load import load
 from tests.cli.conftest import Regard
 
@@ -149,3 +150,18 @@ def test_links_by_hand_that_do_not_fit_the_validation_pairs_are_refused_by_line(
     assert f"{gold} has 2 lines of links for 3 sentence pairs: each needs one." in result.err
     assert f"{gold}:1: word 2 ('9-1') points at source word 9, but the source sentence has 3 words" in result.err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_schedule_ends_where_the_options_end_the_training() -> None:
+    values = {"schedule": {"kind": "cosine", "total": 8_000}, "training": {"max_updates": 8_000}}
+    for training, total in (
+        ({}, 8_000),
+        ({"max_updates": 3}, 8_000),
+        ({"max_updates": 20_000}, 20_000),
+        ({"max_minutes": 2.0}, None),
+        ({"max_minutes": 2.0, "max_updates": 3}, None),
+    ):
+        assert fitted_schedule(values, {"training": training})["schedule"].get("total") == total
+    chosen = {"training": {"max_updates": 20_000}, "schedule": {"total": 9_000}}
+    assert fitted_schedule(values, chosen) == values, "what is asked for by name stays"
+    assert fitted_schedule({}, {"training": {"max_minutes": 2.0}}) == {}

@@ -39,8 +39,9 @@ def test_the_budget_is_the_only_end_of_every_training(file: str) -> None:
     for entry in built("gru-fixed", file, budget=Budget(minutes=2.5)):
         training = entry.recipe.training
         assert (training.max_minutes, training.max_updates, training.patience) == (2.5, None, None)
-    for entry in built("gru-fixed", file, budget=Budget(updates=11), schedule={"warmup": 3}):
+    for entry in built("gru-fixed", file, budget=Budget(updates=11), schedule={"warmup": 3, "total": 97}):
         training = entry.recipe.training
+        assert entry.recipe.schedule.total is None, "it ends with the training"
         assert (training.max_minutes, training.max_updates, training.patience) == (None, 11, None)
         assert training.log_every == 11
 

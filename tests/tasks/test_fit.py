@@ -93,15 +93,21 @@ def test_the_expected_time_is_told_whatever_ends_the_training() -> None:
     )
 
 
-def test_a_warm_up_that_does_not_fit_into_the_training_is_told(tmp_path: Path) -> None:
+def test_a_schedule_that_does_not_fit_into_the_training_is_told(tmp_path: Path) -> None:
     given = recipe()
     said: list[str] = []
     schedule = dataclasses.replace(given.schedule, kind="cosine", warmup=1_000)
-    fitting(dataclasses.replace(given, schedule=schedule), tmp_path / "short", said).say_short_warmup()
+    fitting(dataclasses.replace(given, schedule=schedule), tmp_path / "short", said).say_how_the_schedule_fits()
     assert said[-1] == "The warm-up takes 2 updates, half of the training, not 1,000."
+    schedule = dataclasses.replace(given.schedule, kind="linear", total=3)
+    fitting(dataclasses.replace(given, schedule=schedule), tmp_path / "long", said).say_how_the_schedule_fits()
+    assert said[-1] == (
+        "From update 3 on the learning rate stays at 0: the schedule has no more. For a longer fall train anew with "
+        "--schedule.total=4."
+    )
     said.clear()
-    fitting(given, tmp_path / "long", said).say_short_warmup()
-    assert not any("warm-up" in text for text in said)
+    fitting(given, tmp_path / "fitting", said).say_how_the_schedule_fits()
+    assert not any("warm-up" in text or "schedule" in text for text in said)
 
 
 def test_words_are_spelled_anew_in_every_epoch_while_training_alone(tmp_path: Path) -> None:

@@ -110,8 +110,23 @@ def chosen_recipe(options: Options) -> "Recipe":
         values = preset("transformer-tiny" if options.preset is None else options.preset)
     if options.config is not None:
         values = merged(values, read_toml(options.config))
-    values = merged(values, overrides(options.set))
-    return build_recipe(merged(values, direct_values(options)))
+    given = merged(overrides(options.set), direct_values(options))
+    return build_recipe(merged(fitted_schedule(values, given), given))
+
+
+def fitted_schedule(values: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Let the schedule of a preset or file end where the options end the training.
+
+    It ends with the minutes, and not before the updates. With fewer updates it stays as it is, so that a training that
+    is cut short and gone on with equals one that was not.
+    """
+    total, training = values.get("schedule", {}).get("total"), given["training"]
+    if total is None or "total" in given.get("schedule", {}):
+        return values
+    schedule = {name: value for name, value in values["schedule"].items() if name != "total"}
+    if training.get("max_minutes") is None:
+        schedule["total"] = max(total, training.get("max_updates", 0))
+    return {**values, "schedule": schedule}
 
 
 def direct_values(options: Options) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Budget:
         return "as each recipe says" if self.minutes is None else f"{self.minutes:g} minutes"
 
     def laid_on(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Make the budget the only end of a training, so that no model gets less of it than another."""
+        """Make the budget the only end of a training and its schedule, so that no model gets less than another."""
         if self.updates is None and self.minutes is None:
             return dict(values)
         training = dict(values.get("training", {}))
@@ -41,7 +41,8 @@ class Budget:
         else:
             training["max_updates"] = self.updates
             training["log_every"] = min(training.get("log_every", self.updates), self.updates, 50)
-        return {**values, "training": training}
+        schedule = {name: value for name, value in values.get("schedule", {}).items() if name != "total"}
+        return {**values, "training": training, "schedule": schedule}
 
 
 @dataclass(frozen=True)

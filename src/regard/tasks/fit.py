@@ -204,16 +204,23 @@ class Fitting:
             self.objective(self.model, batch).loss.backward()  # type: ignore[no-untyped-call]
             seconds = (time.perf_counter() - started) * self.recipe.training.accumulate
         self.model.zero_grad(set_to_none=True)
-        self.say_short_warmup()
+        self.say_how_the_schedule_fits()
         done = max(stored_steps(self.out), default=0) if resume else 0
         self.say(expected_time(self.recipe.training, seconds, len(batches) / self.recipe.training.accumulate, done))
 
-    def say_short_warmup(self) -> None:
-        """Say where the schedule's warm-up does not fit into the training."""
+    def say_how_the_schedule_fits(self) -> None:
+        """Say where the schedule's warm-up or fall does not fit into the training."""
         schedule, updates = self.recipe.schedule, self.recipe.training.max_updates
-        if updates is None or (warmup := ending_at(schedule, updates).warmup) == schedule.warmup:
+        if updates is None:
             return
-        self.say(f"The warm-up takes {warmup:,} updates, half of the training, not {schedule.warmup:,}.")
+        warmup = ending_at(schedule, updates).warmup
+        if warmup < schedule.warmup:
+            self.say(f"The warm-up takes {warmup:,} updates, half of the training, not {schedule.warmup:,}.")
+        if schedule.kind in ("cosine", "linear") and schedule.total is not None and schedule.total < updates:
+            self.say(
+                f"From update {schedule.total:,} on the learning rate stays at {schedule.floor:g}: the schedule has no "
+                f"more. For a longer fall train anew with --schedule.total={updates}."
+            )
 
     def objective(self, model: nn.Module, batch: Batch) -> Loss:
         """Run the model on a batch; smoothing is for training alone."""
