@@ -83,6 +83,22 @@ def test_a_tensor_bias_speaks_of_the_queries_from_its_first_row_on() -> None:
     assert torch.equal(TensorBias(added, first_query=10).dense(later)[0, 0], added[2:5])
 
 
+@pytest.mark.parametrize("name", BIASES)
+def test_a_block_of_keys_is_cut_from_the_whole(name: str) -> None:
+    torch.manual_seed(2)
+    bias = BIASES[name].build(SIZES._replace(offset=EXTENT.offset))
+    block = EXTENT._replace(first_key=3, keys=2)
+    assert torch.equal(bias.dense(block).expand(2, 3, 5, 2), bias.dense(EXTENT).expand(2, 3, 5, 7)[..., 3:5])
+    assert torch.equal(bias.dense(block).expand(2, 3, 5, 2), bias.adds(*block.indices()).expand(2, 3, 5, 2))
+
+
+def test_a_block_of_keys_wants_a_tensor_with_columns_up_to_its_end() -> None:
+    bias = TensorBias(torch.ones(5, 7), first_query=1)
+    bias.check(EXTENT._replace(first_key=3, keys=4))
+    with pytest.raises(ShapeError, match=r"bias has shape \[1, 1, 5, 7\] .* needs \[2, 3, 5, 10\]"):
+        bias.check(EXTENT._replace(first_key=3))
+
+
 def test_a_bias_of_another_precision_is_cast() -> None:
     given = case().to(torch.bfloat16)
     context = attend(given.query, given.key, given.value, bias=torch.zeros(5, 7, dtype=torch.float64))

@@ -147,6 +147,10 @@ def test_a_call_knows_where_its_queries_and_keys_stand() -> None:
     positions = replace(case(), offset=3).call().positions()
     assert positions.query.tolist() == [3, 4, 5, 6, 7]
     assert positions.key.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    block = replace(case(), offset=3).call()._replace(first_key=11)
+    assert block.positions().key.tolist() == [11, 12, 13, 14, 15, 16, 17]
+    assert block.extent().key_positions == range(11, 18)
+    assert torch.equal(block.extent().indices()[3], block.positions().key)
 
 
 def test_a_call_has_no_mask_where_everything_may_be_seen() -> None:

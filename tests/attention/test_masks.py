@@ -131,8 +131,12 @@ def masks() -> st.SearchStrategy[MakeMask]:
 
 
 def extents() -> st.SearchStrategy[Extent]:
+    """Grids over the last keys of seven, or all of them."""
     return st.builds(
-        lambda offset, queries: Extent(2, 3, queries, 7, offset, CPU), st.integers(-2, 3), st.integers(1, 4)
+        lambda offset, queries, first_key: Extent(2, 3, queries, 7 - first_key, offset, CPU, first_key),
+        st.integers(-2, 3),
+        st.integers(1, 4),
+        st.sampled_from([0, 0, 3, 6]),
     )
 
 
@@ -141,7 +145,18 @@ def extents() -> st.SearchStrategy[Extent]:
 def test_dense_equals_asking_about_every_entry(make: MakeMask, extent: Extent) -> None:
     mask = make()
     mask.check(extent)
-    assert torch.equal(mask.dense(extent).expand(2, 3, extent.queries, 7), whole(mask, extent))
+    assert torch.equal(mask.dense(extent).expand(2, 3, extent.queries, extent.keys), whole(mask, extent))
+
+
+@settings(max_examples=150)
+@given(masks(), extents(), st.integers(0, 6), st.integers(1, 7))
+def test_a_block_of_keys_is_cut_from_the_whole(make: MakeMask, extent: Extent, first_key: int, keys: int) -> None:
+    mask = make()
+    extent = extent._replace(first_key=0, keys=7)
+    part = extent._replace(first_key=first_key, keys=min(keys, 7 - first_key))
+    expected = mask.dense(extent).expand(2, 3, extent.queries, 7)[..., first_key : first_key + part.keys]
+    assert torch.equal(mask.dense(part).expand_as(expected), expected)
+    assert torch.equal(whole(mask, part), expected)
 
 
 @settings(max_examples=150)
@@ -161,7 +176,7 @@ def test_seen_are_the_keys_that_any_query_may_see(make: MakeMask, extent: Extent
     mask = make()
     seen = mask.seen(extent)
     expected = whole(mask, extent).any(dim=2).any(dim=1)
-    assert torch.equal(torch.ones_like(expected) if seen is None else seen.expand(2, 7), expected)
+    assert torch.equal(torch.ones_like(expected) if seen is None else seen.expand(2, extent.keys), expected)
 
 
 @settings(max_examples=150)
@@ -179,7 +194,8 @@ def test_keep_chooses_batch_entries(make: MakeMask, extent: Extent, entries: lis
     extent_kept = extent._replace(batch=len(entries))
     kept.check(extent_kept)
     assert torch.equal(whole(kept, extent_kept), whole(mask, extent)[entries])
-    assert torch.equal(kept.dense(extent_kept).expand(len(entries), 3, extent.queries, 7), whole(mask, extent)[entries])
+    shape = (len(entries), 3, extent.queries, extent.keys)
+    assert torch.equal(kept.dense(extent_kept).expand(shape), whole(mask, extent)[entries])
 
 
 @settings(max_examples=150)
@@ -196,7 +212,7 @@ def test_what_is_the_same_for_all_queries_is(make: MakeMask, extent: Extent) -> 
 @given(masks(), masks(), extents())
 def test_de_morgan(make_left: MakeMask, make_right: MakeMask, extent: Extent) -> None:
     left, right = make_left(), make_right()
-    shape = (2, 3, extent.queries, 7)
+    shape = (2, 3, extent.queries, extent.keys)
     assert torch.equal((~(left & right)).dense(extent).expand(shape), (~left | ~right).dense(extent).expand(shape))
     assert torch.equal((~(left | right)).dense(extent).expand(shape), (~left & ~right).dense(extent).expand(shape))
     assert torch.equal((~~left).dense(extent).expand(shape), left.dense(extent).expand(shape))
@@ -223,6 +239,9 @@ def test_padding_answers_once_for_all_layers() -> None:
     assert mask.dense(EXTENT._replace(queries=1, offset=4)) is first
     longer = mask.dense(EXTENT._replace(keys=11))
     assert torch.equal(longer, torch.arange(11) < torch.tensor([3, 5]).view(2, 1, 1, 1))
+    shorter = mask.dense(EXTENT._replace(keys=2, first_key=2))
+    assert torch.equal(shorter, longer[..., 2:4])
+    assert shorter.data_ptr() == mask.dense(EXTENT._replace(keys=11))[..., 2:].data_ptr()
     assert mask.dense(EXTENT._replace(device=torch.device("meta"))).device.type == "meta"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from regard.attention.grid import Extent, check_covers, look_up, rank_four
+from regard.attention.grid import Extent, check_covers, cut, look_up, rank_four
 from regard.errors import ShapeError
 
 
@@ -57,7 +57,7 @@ class Sum(Bias):
 class TensorBias(Bias):
     """A tensor of numbers of rank 2 to 4 that broadcasts to [B H Q K].
 
-    Its row i speaks of the query at position `first_query + i`.
+    Its row i speaks of the query at position `first_query + i`, its column j of the key at position j.
     """
 
     def __init__(self, added: Float[Tensor, "..."], *, first_query: int = 0) -> None:
@@ -83,9 +83,8 @@ class TensorBias(Bias):
         return look_up(self.added, batch, head, query - self.first_query, key)
 
     def dense(self, extent: Extent) -> Float[Tensor, "#B #H #Q #K"]:
-        """Cut out the rows asked for, without copying."""
-        start = extent.offset - self.first_query
-        return self.added if self.added.shape[2] == 1 else self.added[:, :, start : start + extent.queries]
+        """Cut out what is asked for, without copying."""
+        return cut(self.added, self.first_query, extent)
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,8 +38,9 @@ class Memory(NamedTuple):
 class AttentionCall(NamedTuple):
     """One call: tensors and parts.
 
-    Query and key are prepared by the score; the ways pair them. `offset` is the position of the first query, that of
-    the first key being 0. `dropout` is what is to be dropped now: 0 in evaluation.
+    Query and key are prepared by the score; the ways pair them. `offset` is the position of the first query,
+    `first_key` that of the first key: not 0 in a block of a longer call. `dropout` is what is to be dropped now: 0 in
+    evaluation.
     """
 
     query: Float[Tensor, "B H Q E"]
@@ -53,17 +54,19 @@ class AttentionCall(NamedTuple):
     dropout: float
     scale: float
     offset: int
+    first_key: int = 0
 
     def extent(self) -> Extent:
         """Return the grid of queries and keys."""
         batch, heads, queries, _ = self.query.shape
-        return Extent(batch, heads, queries, self.key.shape[2], self.offset, self.query.device)
+        return Extent(batch, heads, queries, self.key.shape[2], self.offset, self.query.device, self.first_key)
 
     def positions(self) -> Positions:
         """Return where queries and keys stand."""
         queries, keys, device = self.query.shape[2], self.key.shape[2], self.query.device
         return Positions(
-            torch.arange(self.offset, self.offset + queries, device=device), torch.arange(keys, device=device)
+            torch.arange(self.offset, self.offset + queries, device=device),
+            torch.arange(self.first_key, self.first_key + keys, device=device),
         )
 
     def dense_mask(self) -> Bool[Tensor, "#B #H #Q #K"] | None:
@@ -132,18 +135,19 @@ def hide(
 ) -> tuple[Tensor, Tensor]:
     """Zero the keys and values that no query of their batch entry may see, so that nothing leaks from there.
 
-    Without an extent, which says what queries there are, only what the mask hides from every query is hidden.
+    Without an extent, which says what queries there are, only what the mask hides from every query is hidden, of keys
+    from position `first_key` on.
     """
     if isinstance(mask, Everything):
         return key, value
     if extent is None:
         mask = for_every_query(mask)
-        extent = Extent(key.shape[0], 1, 1, first_key + key.shape[2], 0, key.device)
+        extent = Extent(key.shape[0], 1, 1, key.shape[2], 0, key.device, first_key)
     mask.check(extent)
     seen = mask.seen(extent)
     if seen is None:
         return key, value
-    unseen = ~seen[:, None, first_key:, None]
+    unseen = ~seen[:, None, :, None]
     return key.masked_fill(unseen, 0.0), value.masked_fill(unseen, 0.0)
 
 

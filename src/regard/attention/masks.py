@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from regard.attention.grid import Extent, check_covers, look_up, rank_four
+from regard.attention.grid import Extent, check_covers, cut, look_up, rank_four
 from regard.errors import ShapeError
 
 Block = Literal["empty", "full", "mixed"]
@@ -111,13 +111,16 @@ class Causal(Mask):
         return key <= query
 
     def may_blind(self, extent: Extent) -> bool:
-        """The key at position 0 is seen by every query that does not stand before it."""
-        return extent.offset < 0
+        """The first key is seen by every query that does not stand before it."""
+        return extent.offset < extent.first_key
 
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
         """The last query sees the most."""
         last = extent.offset + extent.queries - 1
-        return None if extent.keys - 1 <= last else torch.arange(extent.keys, device=extent.device)[None] <= last
+        keys = extent.key_positions
+        if keys.stop - 1 <= last:
+            return None
+        return torch.arange(keys.start, keys.stop, device=extent.device)[None] <= last
 
     def block(self, queries: range, keys: range) -> Block:
         """Compare the block's corners."""
@@ -153,7 +156,7 @@ class Window(Mask):
         """From the first query's first key to the last query's last: windows leave no gap."""
         if self.whole(extent) == "full":
             return None
-        key = torch.arange(extent.keys, device=extent.device)
+        key = torch.arange(extent.first_key, extent.first_key + extent.keys, device=extent.device)
         first, last = extent.offset, extent.offset + extent.queries - 1
         return ((key >= first - self.before) & (key <= last + self.after) & (self.before + self.after >= 0))[None]
 
@@ -199,10 +202,11 @@ class Padding(Mask):
         """Keep the answer, which is the same for all layers and all steps."""
         if torch.compiler.is_compiling():
             return super().dense(extent)
-        if self.kept is None or self.kept.shape[-1] != extent.keys or self.kept.device != extent.device:
+        keys = extent.first_key + extent.keys
+        if self.kept is None or self.kept.shape[-1] < keys or self.kept.device != extent.device:
             with torch.inference_mode(False):  # what is kept must serve training too
-                self.kept = super().dense(extent)
-        return self.kept
+                self.kept = super().dense(extent._replace(keys=keys, first_key=0))
+        return self.kept if self.kept.shape[-1] == extent.keys else self.kept[..., extent.first_key : keys]
 
     def block(self, queries: range, keys: range) -> Block:
         """Compare the block with the shortest and the longest row."""
@@ -222,8 +226,9 @@ class Padding(Mask):
         """A row that holds something shows it."""
         if torch.compiler.is_compiling() or not self.host_lengths:
             return True
+        keys = extent.key_positions
         rows = zip(self.host_starts, self.host_lengths, strict=True)
-        return any(min(length, extent.keys) <= start for start, length in rows)
+        return any(min(length, keys.stop) <= max(start, keys.start) for start, length in rows)
 
     def keep(self, entries: Int[Tensor, "N"]) -> "Padding":
         """Choose lengths and starts."""
@@ -234,7 +239,7 @@ class Padding(Mask):
 class TensorMask(Mask):
     """A boolean tensor of rank 2 to 4 that broadcasts to [B H Q K], True = may look.
 
-    Its row i speaks of the query at position `first_query + i`.
+    Its row i speaks of the query at position `first_query + i`, its column j of the key at position j.
     """
 
     def __init__(self, allowed: Bool[Tensor, "..."], *, first_query: int = 0) -> None:
@@ -265,9 +270,8 @@ class TensorMask(Mask):
         return look_up(self.allowed, batch, head, query - self.first_query, key)
 
     def dense(self, extent: Extent) -> Bool[Tensor, "#B #H #Q #K"]:
-        """Cut out the rows asked for, without copying."""
-        start = extent.offset - self.first_query
-        return self.allowed if self.allowed.shape[2] == 1 else self.allowed[:, :, start : start + extent.queries]
+        """Cut out what is asked for, without copying."""
+        return cut(self.allowed, self.first_query, extent)
 
     def keep(self, entries: Int[Tensor, "N"]) -> "TensorMask":
         """Choose batch entries, where there are several."""
