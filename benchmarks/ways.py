@@ -22,7 +22,9 @@ from torch import Tensor
 
 from regard.attention.attend import Run, attend, chosen_way, observers
 from regard.attention.call import AttentionCall
-from regard.attention.masks import Causal, Everything, Mask, Padding, TensorMask
+from regard.attention.lengths import Padding
+from regard.attention.masks import Everything, Mask
+from regard.attention.patterns import Causal, TensorMask
 
 WAYS = ("reference", "products", "fused")
 LENGTHS = (8, 16, 32, 64, 128, 256, 512)

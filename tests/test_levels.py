@@ -22,6 +22,7 @@ LEVELS = [
 ATTENTION_LEVELS = [
     {"grid", "autocast"},
     {"scores", "biases", "masks", "normalizers", "positions"},
+    {"patterns", "lengths"},
     {"call"},
     {"ways"},
     {"attend"},

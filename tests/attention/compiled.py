@@ -12,7 +12,9 @@ from torch import Tensor
 
 from regard.attention.attend import Attention, Run, attend, attention_weights, observers
 from regard.attention.call import AttentionCall
-from regard.attention.masks import Causal, Opposite, Padding, Window
+from regard.attention.lengths import Padding
+from regard.attention.masks import Opposite
+from regard.attention.patterns import Causal, Window
 from regard.attention.scores import Additive
 from tests.attention.judge import assert_same, case
 

@@ -11,8 +11,9 @@ from regard.attention import attend as module
 from regard.attention.attend import WAYS, Attention, Run, attend, attention_weights, observers
 from regard.attention.biases import TensorBias
 from regard.attention.call import AttentionCall
-from regard.attention.masks import Causal, Padding, TensorMask, Window
+from regard.attention.lengths import Padding
 from regard.attention.normalizers import Normalizer, Softmax
+from regard.attention.patterns import Causal, TensorMask, Window
 from regard.attention.scores import Additive, Cosine, Dot, General, Location, ScaledDot
 from regard.attention.ways import reference
 from regard.errors import InputError, OptionError, ShapeError

@@ -12,7 +12,9 @@ from regard.attention.attend import WAYS, Attention, attend, attention_weights
 from regard.attention.call import Memory, hide
 from regard.attention.catalogue import SCORES
 from regard.attention.grid import Extent
-from regard.attention.masks import Causal, Mask, Padding, TensorMask, Window
+from regard.attention.lengths import Padding
+from regard.attention.masks import Mask
+from regard.attention.patterns import Causal, TensorMask, Window
 from regard.errors import ShapeError
 from tests.attention.judge import GROUPED, Case, as_a_user, assert_same, case, gradients
 

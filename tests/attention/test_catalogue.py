@@ -6,7 +6,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import torch
 
-from regard.attention import biases, masks, normalizers, positions, scores
+from regard.attention import biases, lengths, masks, normalizers, patterns, positions, scores
 from regard.attention.catalogue import BIASES, MASKS, NORMALIZERS, POSITIONS, SCORES, Row
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
@@ -46,20 +46,21 @@ def test_what_a_row_draws_follows_the_seed(table: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "table", "base"),
+    ("modules", "table", "base"),
     [
-        (scores, "scores", scores.Score),
-        (masks, "masks", masks.Mask),
-        (biases, "biases", biases.Bias),
-        (normalizers, "normalizers", normalizers.Normalizer),
-        (positions, "positions", torch.nn.Module),
+        ([scores], "scores", scores.Score),
+        ([masks, patterns, lengths], "masks", masks.Mask),
+        ([biases], "biases", biases.Bias),
+        ([normalizers], "normalizers", normalizers.Normalizer),
+        ([positions], "positions", torch.nn.Module),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )
-def test_every_part_has_a_row(module: ModuleType, table: str, base: type) -> None:
+def test_every_part_has_a_row(modules: list[ModuleType], table: str, base: type) -> None:
     """What is written and is not in the catalogue is judged by no test that runs over it."""
     written = {
         part
+        for module in modules
         for part in vars(module).values()
         if isinstance(part, type) and issubclass(part, base) and part.__module__ == module.__name__
     }

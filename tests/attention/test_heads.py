@@ -9,7 +9,9 @@ from regard.attention.attend import Attention
 from regard.attention.caches import GrowingCache
 from regard.attention.call import hide_states
 from regard.attention.heads import CrossAttention, SelfAttention, head_dim, merge_heads, split_heads
-from regard.attention.masks import Causal, Mask, Padding, TensorMask, Window
+from regard.attention.lengths import Padding
+from regard.attention.masks import Mask
+from regard.attention.patterns import Causal, TensorMask, Window
 from regard.attention.scores import Additive, Cosine, General
 from regard.errors import OptionError, ShapeError
 from tests.attention.judge import as_a_user, assert_same

@@ -12,19 +12,9 @@ from torch import Tensor
 from regard.attention.attend import attention_weights
 from regard.attention.catalogue import MASKS
 from regard.attention.grid import Extent
-from regard.attention.masks import (
-    Around,
-    Both,
-    Causal,
-    Either,
-    Everything,
-    Mask,
-    Opposite,
-    Padding,
-    TensorMask,
-    Window,
-    for_every_query,
-)
+from regard.attention.lengths import Padding
+from regard.attention.masks import Both, Either, Everything, Mask, Opposite, for_every_query
+from regard.attention.patterns import Around, Causal, TensorMask, Window
 from regard.errors import ShapeError
 from tests.attention.judge import SIZES, as_a_user
 

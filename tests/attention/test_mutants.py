@@ -12,8 +12,10 @@ from regard.attention.attend import EVERYTHING, Attention, run_call
 from regard.attention.biases import TensorBias
 from regard.attention.call import AttentionCall, prepared_call
 from regard.attention.grid import Extent
-from regard.attention.masks import Causal, Mask, Padding, TensorMask, Window
+from regard.attention.lengths import Padding
+from regard.attention.masks import Mask
 from regard.attention.normalizers import Softmax
+from regard.attention.patterns import Causal, TensorMask, Window
 from regard.attention.positions import SinusoidalPositions
 from regard.attention.scores import Additive, Cosine, General, Positions, ScaledDot
 from regard.attention.ways import reference

@@ -13,8 +13,10 @@ from torch import Tensor
 from regard.attention.attend import WAYS, Attention, attend, attention_weights
 from regard.attention.biases import Bias, TensorBias
 from regard.attention.catalogue import NORMALIZERS
-from regard.attention.masks import Causal, Mask, Padding, TensorMask, Window
+from regard.attention.lengths import Padding
+from regard.attention.masks import Mask
 from regard.attention.normalizers import Softmax
+from regard.attention.patterns import Causal, TensorMask, Window
 from tests.attention.judge import DEVICES, SIZES, assert_same
 
 B, H, Q, K, D = 2, 3, 5, 7, 11

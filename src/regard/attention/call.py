@@ -10,8 +10,9 @@ from torch import Tensor
 from regard.attention.autocast import cast
 from regard.attention.biases import Bias, TensorBias
 from regard.attention.grid import Extent
-from regard.attention.masks import Everything, Mask, TensorMask, for_every_query
+from regard.attention.masks import Everything, Mask, for_every_query
 from regard.attention.normalizers import Normalizer
+from regard.attention.patterns import TensorMask
 from regard.attention.scores import Positions, Score
 from regard.errors import OptionError, ShapeError
 

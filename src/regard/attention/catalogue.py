@@ -11,8 +11,10 @@ import torch
 
 from regard.attention.attend import EVERYTHING
 from regard.attention.biases import Bias, GaussianBias, TensorBias
-from regard.attention.masks import Around, Causal, Mask, Padding, TensorMask, Window
+from regard.attention.lengths import Padding
+from regard.attention.masks import Mask
 from regard.attention.normalizers import Normalizer, Softmax
+from regard.attention.patterns import Around, Causal, TensorMask, Window
 from regard.attention.positions import LearnedPositions, SinusoidalPositions
 from regard.attention.scores import Additive, Cosine, Dot, General, Location, ScaledDot, Score
 

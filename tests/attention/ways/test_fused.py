@@ -7,7 +7,8 @@ import torch
 
 from regard.attention.attend import attend
 from regard.attention.catalogue import SCORES
-from regard.attention.masks import Causal, Padding
+from regard.attention.lengths import Padding
+from regard.attention.patterns import Causal
 from regard.attention.ways import fused
 from tests.attention.judge import GROUPED, case
 

@@ -8,7 +8,8 @@ import torch
 from regard.attention.attend import WAYS
 from regard.attention.biases import TensorBias
 from regard.attention.catalogue import BIASES, MASKS, SCORES
-from regard.attention.masks import Causal, Padding, TensorMask, Window
+from regard.attention.lengths import Padding
+from regard.attention.patterns import Causal, TensorMask, Window
 from tests.attention.judge import DEVICES, GROUPED, SIZES, Case, assert_same, assert_same_gradients, case, gradients
 
 OTHERS = [name for name in WAYS if name != "reference"]

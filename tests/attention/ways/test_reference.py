@@ -5,7 +5,8 @@ import torch
 
 from regard.attention.attend import attend, attention_weights, mix
 from regard.attention.catalogue import BIASES, MASKS, SCORES
-from regard.attention.masks import Causal, Padding, Window
+from regard.attention.lengths import Padding
+from regard.attention.patterns import Causal, Window
 from regard.attention.scores import Dot
 from regard.attention.ways import reference
 from regard.errors import ShapeError

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from regard.attention.call import AttentionCall
-from regard.attention.masks import Causal
 from regard.attention.normalizers import Softmax
+from regard.attention.patterns import Causal
 
 
 def why_not(call: AttentionCall) -> str | None:
