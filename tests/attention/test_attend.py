@@ -60,8 +60,9 @@ def test_a_tensor_speaks_of_the_queries_of_the_call_whatever_the_offset() -> Non
 
 
 def test_the_module_says_what_it_is_made_of() -> None:
-    text = repr(Attention(Cosine(2.0), dropout=0.1, way="fused"))
+    text = repr(Attention(Cosine(2.0), normalizer=Halves(), dropout=0.1, way="fused"))
     assert "Cosine" in text
+    assert "Halves" in text
     assert "dropout=0.1" in text
     assert "way='fused'" in text
 
@@ -72,8 +73,8 @@ def test_the_module_says_what_it_is_made_of() -> None:
 class Halves(Normalizer):
     """Half the softmax: no fast way knows it."""
 
-    def __call__(self, scores: Tensor, mask: Tensor | None) -> Tensor:
-        return Softmax()(scores, mask) / 2
+    def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        return Softmax().forward(scores, mask) / 2
 
 
 def test_auto_runs_what_no_fast_way_can() -> None:

@@ -171,7 +171,7 @@ class Attention(nn.Module):
         self,
         score: Score | None = None,
         *,
-        normalizer: Normalizer = SOFTMAX,
+        normalizer: Normalizer | None = None,
         soft_cap: float | None = None,
         dropout: float = 0.0,
         scale: float | None = None,
@@ -180,7 +180,7 @@ class Attention(nn.Module):
         super().__init__()
         check_numbers(soft_cap, dropout, scale)
         self.score = ScaledDot() if score is None else score
-        self.normalizer = normalizer
+        self.normalizer = Softmax() if normalizer is None else normalizer
         self.soft_cap = soft_cap
         self.dropout = dropout
         self.scale = scale
@@ -226,5 +226,5 @@ class Attention(nn.Module):
         return run_call(call, self.way)
 
     def extra_repr(self) -> str:
-        """Name the parts that are no modules."""
-        return f"normalizer={type(self.normalizer).__name__}, dropout={self.dropout}, way={self.way!r}"
+        """Name what is no module."""
+        return f"dropout={self.dropout}, way={self.way!r}"

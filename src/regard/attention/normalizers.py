@@ -3,15 +3,19 @@
 A row that may see nothing, or whose scores are all -inf, gets zero weights and zero gradients, here and only here.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
-class Normalizer:
+class Normalizer(nn.Module):
     """From scores to weights."""
 
-    def __call__(
+    __call__: Callable[..., Tensor]
+
+    def forward(
         self, scores: Float[Tensor, "B H Q K"], mask: Bool[Tensor, "#B #H #Q #K"] | None
     ) -> Float[Tensor, "B H Q K"]:
         """Return weights along the last axis, zero where the mask is false; None allows everything."""
@@ -21,7 +25,7 @@ class Normalizer:
 class Softmax(Normalizer):
     """exp(score) over its sum. Half precision is normalized in float32."""
 
-    def __call__(
+    def forward(
         self, scores: Float[Tensor, "B H Q K"], mask: Bool[Tensor, "#B #H #Q #K"] | None
     ) -> Float[Tensor, "B H Q K"]:
         """Return weights that sum to one along the last axis, or are all zero."""
