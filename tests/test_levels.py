@@ -28,7 +28,7 @@ ATTENTION_LEVELS = [
     {"attend"},
     {"caches"},
     {"heads"},
-    {"catalogue"},
+    {"catalogue", "pytorch"},
 ]
 
 
