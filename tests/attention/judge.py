@@ -17,9 +17,9 @@ from torch import Tensor
 from regard.attention.attend import EVERYTHING, WAYS, attend, attention_weights
 from regard.attention.biases import Bias
 from regard.attention.call import AttentionCall, own_memory, prepared_call
-from regard.attention.catalogue import BIASES, MASKS, SCORES, Sizes
+from regard.attention.catalogue import BIASES, MASKS, NORMALIZERS, SCORES, Sizes
 from regard.attention.masks import Mask
-from regard.attention.normalizers import Softmax
+from regard.attention.normalizers import Normalizer, Softmax
 from regard.attention.scores import Positions, ScaledDot, Score
 
 SIZES = Sizes(batch=2, heads=3, queries=5, keys=7, query_dim=11, key_dim=11, hidden_dim=13)
@@ -42,9 +42,11 @@ class Case:
     scale: float | None = None
     offset: int = 0
     dropout: float = 0.0
+    normalizer: Normalizer = field(default_factory=Softmax)
 
     def parts(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in ("score", "bias", "mask", "soft_cap", "scale", "offset")}
+        names = ("score", "bias", "mask", "soft_cap", "scale", "offset", "normalizer")
+        return {name: getattr(self, name) for name in names}
 
     def context(self, way: str = "auto") -> Tensor:
         return attend(self.query, self.key, self.value, dropout=self.dropout, way=way, **self.parts())  # type: ignore[arg-type]
@@ -55,14 +57,15 @@ class Case:
     def call(self) -> AttentionCall:
         memory = own_memory(self.query, self.key, self.value, self.mask, self.score, self.offset)
         parts = self.parts() | {"mask": EVERYTHING}
-        return prepared_call(self.query, memory, normalizer=Softmax(), dropout=self.dropout, **parts)  # type: ignore[arg-type]
+        return prepared_call(self.query, memory, dropout=self.dropout, **parts)  # type: ignore[arg-type]
 
     def able_ways(self) -> list[str]:
         return [name for name in WAYS if not WAYS[name].why_not(self.call())]
 
     def to(self, dtype: torch.dtype) -> "Case":
         tensors = {name: getattr(self, name).detach().to(dtype) for name in ("query", "key", "value")}
-        return replace(self, score=copy.deepcopy(self.score).to(dtype), **tensors)
+        score, normalizer = (copy.deepcopy(part).to(dtype) for part in (self.score, self.normalizer))
+        return replace(self, score=score, normalizer=normalizer, **tensors)
 
 
 def case(
@@ -76,6 +79,7 @@ def case(
     soft_cap: float | None = None,
     scale: float | None = None,
     device: str = "cpu",
+    normalizer: str = "softmax",
 ) -> Case:
     """Draw a case in float64."""
     torch.manual_seed(seed)
@@ -91,6 +95,7 @@ def case(
             soft_cap,
             scale,
             sizes.offset,
+            normalizer=NORMALIZERS[normalizer].build(sizes).double(),
         )
 
 
@@ -167,7 +172,7 @@ def gradients(case: Case, run: Callable[[Case], Tensor]) -> dict[str, Tensor]:
     leaves = {name: getattr(case, name).detach().clone().requires_grad_() for name in ("query", "key", "value")}
     result = run(replace(case, **leaves))
     factors = torch.linspace(-1.0, 1.3, result.numel(), dtype=torch.float64, device=result.device)
-    named = leaves | dict(case.score.named_parameters())
+    named = leaves | dict(case.score.named_parameters()) | dict(case.normalizer.named_parameters())
     loss = (result.double() * factors.view(result.shape)).sum()
     found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {name: torch.zeros_like(named[name]) if g is None else g for name, g in zip(named, found, strict=True)}
