@@ -12,9 +12,9 @@ from torch import Tensor
 
 from regard.attention.attend import Attention, Run, attend, attention_weights, observers
 from regard.attention.call import AttentionCall
-from regard.attention.lengths import Padding
+from regard.attention.lengths import Documents, Padding
 from regard.attention.masks import Opposite
-from regard.attention.patterns import Causal, Window
+from regard.attention.patterns import Adjacency, Causal, DilatedWindow, GlobalTokens, Window
 from regard.attention.scores import Additive
 from tests.attention.judge import assert_same, case
 
@@ -38,6 +38,13 @@ CALLS: dict[str, Function] = {
     "padding": lambda q, k, v, n: attend(q, k, v, mask=Causal() & Padding(n), bias=torch.ones(5, 7)),
     "capped": lambda q, k, v, n: attend(q, k, v, mask=Padding(n), soft_cap=1.5),
     "weights": lambda q, k, v, n: attention_weights(q, k, mask=Opposite(Padding(n))),  # Dynamo knows no `~` of objects
+    "opposite": lambda q, k, v, n: attend(q, k, v, mask=Opposite(Causal() & Padding(n)) | Window(0, 0), offset=1),
+    "dilated": lambda q, k, v, n: attend(q, k, v, mask=DilatedWindow(2, 1, 2) & Padding(n)),
+    "longformer": lambda q, k, v, n: attend(
+        q, k, v, mask=Window(1, 1) | GlobalTokens(torch.arange(7)[None] < n[:, None])
+    ),
+    "packed": lambda q, k, v, n: attend(q, k, v, mask=Causal() & Documents(torch.arange(7) // n.clamp(min=1)[:, None])),
+    "graph": lambda q, k, v, n: attend(q, k, v, mask=Adjacency(torch.eye(7, dtype=torch.bool)) | Opposite(Padding(n))),
 }
 
 

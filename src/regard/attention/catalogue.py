@@ -11,10 +11,18 @@ import torch
 
 from regard.attention.attend import EVERYTHING
 from regard.attention.biases import Bias, GaussianBias, TensorBias
-from regard.attention.lengths import Padding
+from regard.attention.lengths import Documents, Padding
 from regard.attention.masks import Mask
 from regard.attention.normalizers import Normalizer, Softmax
-from regard.attention.patterns import Around, Causal, TensorMask, Window
+from regard.attention.patterns import (
+    Adjacency,
+    Around,
+    Causal,
+    DilatedWindow,
+    GlobalTokens,
+    TensorMask,
+    Window,
+)
 from regard.attention.positions import LearnedPositions, SinusoidalPositions
 from regard.attention.scores import Additive, Cosine, Dot, General, Location, ScaledDot, Score
 
@@ -60,6 +68,18 @@ def centers(sizes: Sizes) -> torch.Tensor:
     return (sizes.keys - 1) * torch.rand(sizes.batch, 1, sizes.queries)
 
 
+def numbers(sizes: Sizes) -> torch.Tensor:
+    """Draw which document each position belongs to; in all rows but the first the last positions belong to none."""
+    width = positions(sizes)
+    documents = (torch.rand(sizes.batch, width) < 0.4).cumsum(dim=1)
+    return torch.where(torch.arange(width) < lengths(sizes._replace(keys=width)).unsqueeze(1), documents, -1)
+
+
+def positions(sizes: Sizes) -> int:
+    """Count the positions that queries or keys stand at."""
+    return max(sizes.keys, sizes.offset + sizes.queries)
+
+
 ADDITIVE = Row[Score](
     "v . tanh(W q + U k)",
     "Bahdanau et al. 2015, A.1.2; concat in Luong et al. 2015, 3.1, is the same function: [W U] [q; k]",
@@ -98,8 +118,28 @@ MASKS: Mapping[str, Row[Mask]] = {
         "the same, for texts that end together",
         lambda sizes: Padding(torch.full((sizes.batch,), sizes.keys), sizes.keys - lengths(sizes)),
     ),
+    "documents": Row(
+        "i and j belong to one document",
+        "Krell et al. 2021, packed sequences",
+        lambda sizes: Documents(numbers(sizes)),
+    ),
     "window": WINDOW,
     "local_m": WINDOW,
+    "dilated_window": Row(
+        "j = i + m dilation for a whole m, -before <= m <= after",
+        "Beltagy et al. 2020, 3.1",
+        lambda sizes: DilatedWindow(before=2, after=1, dilation=2),
+    ),
+    "global_tokens": Row(
+        "i or j is a chosen token; to be joined with a window",
+        "Beltagy et al. 2020, 3.1",
+        lambda sizes: GlobalTokens(torch.rand(sizes.batch, positions(sizes)) < 0.3),
+    ),
+    "adjacency": Row(
+        "there is an edge from j to i",
+        "Velickovic et al. 2018, 2.1",
+        lambda sizes: Adjacency(torch.rand(sizes.batch, positions(sizes), positions(sizes)) < 0.5),
+    ),
     "around": AROUND,
     "local_p": AROUND,
     "tensor": Row(

@@ -66,6 +66,23 @@ def cut(values: Tensor, first_query: int, extent: Extent) -> Tensor:
     return values[:, :, :, extent.first_key : extent.first_key + extent.keys]
 
 
+def look_up_row(rows: Tensor, batch: Tensor, position: Tensor, beyond: Tensor) -> Tensor:
+    """Read `rows` [#B N] at positions, of which those that it does not hold give `beyond`."""
+    inside = (position >= 0) & (position < rows.shape[1])
+    return torch.where(inside, look_up(rows, batch, position.clamp(0, rows.shape[1] - 1)), beyond)
+
+
+def check_rows(name: str, rows: Tensor, extent: Extent) -> None:
+    """Raise if a tensor [#B N] does not have a row a batch entry, or one for all."""
+    if len(rows) not in (1, extent.batch):
+        raise ShapeError(
+            f"{name} has {len(rows)} rows and the call has {extent.batch} batch entries; give one row a batch entry, "
+            "or one for all."
+        )
+    if rows.device != extent.device:
+        raise ShapeError(f"{name} is on {rows.device} and query on {extent.device}; move one with .to(...).")
+
+
 def rank_four(tensor: Tensor) -> Tensor:
     """Put axes of size 1 in front until there are four."""
     return tensor[(None,) * (4 - tensor.dim())]

@@ -20,14 +20,19 @@ Block = Literal["empty", "full", "mixed"]
 class Mask:
     """Which keys a query may look at.
 
-    A new mask defines `allows`, and `check` and `keep` if it holds tensors; `block`, `seen` and `same_for_queries`
-    make it cheaper and may be left out.
+    A new mask defines `allows`, and `check` and `keep` if it holds tensors; `block`, `seen`, `same_for_queries` and
+    `sees_itself` make it cheaper and may be left out.
     """
 
     @property
     def same_for_queries(self) -> bool:
         """Whether it speaks of keys alone: the same for every query and every head."""
         return False
+
+    @property
+    def sees_itself(self) -> bool:
+        """Whether a key that any query of a head may see is seen there by the query at the key's own position."""
+        return self.same_for_queries
 
     def check(self, extent: Extent) -> None:
         """Raise if the mask does not fit a grid; one that holds no tensor fits any."""
@@ -56,14 +61,16 @@ class Mask:
 
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
         """Return which keys any query of their batch entry may see; None means all of them."""
-        if self.whole(extent) == "full":
-            return None
-        seen = self.dense(extent).any(dim=2).any(dim=1)
-        return seen.expand(-1, extent.keys)
+        return None if self.whole(extent) == "full" else seen_by_halves(self, extent)
 
     def may_blind(self, extent: Extent) -> bool:
         """Say whether some query may see nothing. Never wrong in saying no; yes also means unknown."""
-        return self.whole(extent) != "full"
+        queries, keys = extent.query_positions, extent.key_positions
+        ends = keys.start, keys.stop - 1
+        if extent.queries == 0 or any(self.block(queries, range(end, end + 1)) == "full" for end in ends):
+            return False
+        own = extent._replace(first_key=extent.offset, keys=extent.queries)
+        return not (self.sees_itself and within(queries, keys) and self.seen(own) is None)
 
     def keep(self, entries: Int[Tensor, "N"]) -> "Mask":
         """Return the mask of the chosen batch entries, in this order; one that is the same for all stays."""
@@ -113,6 +120,11 @@ class Joined(Mask):
         """Whether both are."""
         return self.left.same_for_queries and self.right.same_for_queries
 
+    @property
+    def sees_itself(self) -> bool:
+        """Whether queries do in both."""
+        return self.left.sees_itself and self.right.sees_itself
+
     def check(self, extent: Extent) -> None:
         """Check both."""
         self.left.check(extent)
@@ -138,13 +150,20 @@ class Both(Joined):
         return "full" if left == right == "full" else "mixed"
 
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
-        """Where one mask is the same for all queries, a key that it leaves is seen if the other mask shows it."""
-        if not (self.left.same_for_queries or self.right.same_for_queries):
+        """A key is seen that both show, if a query that sees it in one is sure to be one that sees it in the other."""
+        itself = self.sees_itself and within(extent.key_positions, extent.query_positions)
+        if not (itself or self.left.same_for_queries or self.right.same_for_queries):
             return super().seen(extent)
         left, right = self.left.seen(extent), self.right.seen(extent)
         if left is None or right is None:
             return right if left is None else left
         return left & right
+
+    def may_blind(self, extent: Extent) -> bool:
+        """Ask one mask alone where the other allows everything."""
+        if self.left.whole(extent) == "full":
+            return self.right.may_blind(extent)
+        return self.left.may_blind(extent) if self.right.whole(extent) == "full" else super().may_blind(extent)
 
     def dense(self, extent: Extent) -> Bool[Tensor, "#B #H #Q #K"]:
         """Join the tensors, leaving out a side that allows everything."""
@@ -173,6 +192,10 @@ class Either(Joined):
         """A key is seen that one of them shows."""
         left, right = self.left.seen(extent), self.right.seen(extent)
         return None if left is None or right is None else left | right
+
+    def may_blind(self, extent: Extent) -> bool:
+        """A query sees something that sees it in either."""
+        return self.left.may_blind(extent) and self.right.may_blind(extent) and super().may_blind(extent)
 
     def dense(self, extent: Extent) -> Bool[Tensor, "#B #H #Q #K"]:
         """Join the tensors."""
@@ -203,6 +226,13 @@ class Opposite(Mask):
         inner = self.mask.block(queries, keys)
         return {"empty": "full", "full": "empty", "mixed": "mixed"}[inner]  # type: ignore[return-value]
 
+    def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
+        """Turn the answer round where it is the same for all queries."""
+        if not self.same_for_queries:
+            return super().seen(extent)
+        seen = self.mask.seen(extent)
+        return torch.zeros(1, extent.keys, dtype=torch.bool, device=extent.device) if seen is None else ~seen
+
     def keep(self, entries: Int[Tensor, "N"]) -> "Opposite":
         """Choose in the mask."""
         return Opposite(self.mask.keep(entries))
@@ -217,3 +247,40 @@ def for_every_query(mask: Mask) -> Mask:
     if mask.same_for_queries:
         return mask
     return for_every_query(mask.left) & for_every_query(mask.right) if isinstance(mask, Both) else Everything()
+
+
+def within(inner: range, outer: range) -> bool:
+    """Say whether all positions of one range lie in another."""
+    return outer.start <= inner.start and inner.stop <= outer.stop
+
+
+SMALL = 256 * 256
+
+
+def seen_by_halves(mask: Mask, extent: Extent) -> Bool[Tensor, "#B K"]:
+    """Find out which keys any query sees without the whole map, by cutting in halves what is neither empty nor full."""
+    if extent.queries * extent.keys <= SMALL or torch.compiler.is_compiling():
+        return mask.dense(extent).any(dim=2).any(dim=1).expand(-1, extent.keys)
+    seen = torch.zeros(extent.batch, extent.keys, dtype=torch.bool, device=extent.device)
+    waiting = [extent]
+    while waiting:
+        part = waiting.pop()
+        block = mask.whole(part)
+        columns = seen[:, part.first_key - extent.first_key :][:, : part.keys]
+        if block == "full":
+            columns[:] = True
+        elif block == "mixed" and part.queries * part.keys <= SMALL:
+            columns |= mask.dense(part).any(dim=2).any(dim=1)
+        elif block == "mixed":
+            waiting += halves(part)
+    return seen
+
+
+def halves(extent: Extent) -> tuple[Extent, Extent]:
+    """Cut a grid in two along its longer side."""
+    if extent.keys > extent.queries:
+        first = extent.keys // 2
+        rest = extent._replace(keys=extent.keys - first, first_key=extent.first_key + first)
+        return extent._replace(keys=first), rest
+    first = extent.queries // 2
+    return extent._replace(queries=first), extent._replace(queries=extent.queries - first, offset=extent.offset + first)
