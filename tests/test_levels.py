@@ -22,7 +22,7 @@ LEVELS = [
 ATTENTION_LEVELS = [
     {"grid", "autocast"},
     {"scores", "biases", "masks", "normalizers", "positions"},
-    {"patterns", "lengths"},
+    {"patterns", "lengths", "shifts"},
     {"call"},
     {"ways"},
     {"attend"},

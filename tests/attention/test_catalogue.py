@@ -6,7 +6,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import torch
 
-from regard.attention import biases, lengths, masks, normalizers, patterns, positions, scores
+from regard.attention import biases, lengths, masks, normalizers, patterns, positions, scores, shifts
 from regard.attention.catalogue import BIASES, MASKS, NORMALIZERS, POSITIONS, SCORES, Row
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
@@ -49,7 +49,7 @@ def test_what_a_row_draws_follows_the_seed(table: str, name: str) -> None:
     ("modules", "table", "base"),
     [
         ([scores], "scores", scores.Score),
-        ([masks, patterns, lengths], "masks", masks.Mask),
+        ([masks, patterns, lengths, shifts], "masks", masks.Mask),
         ([biases], "biases", biases.Bias),
         ([normalizers], "normalizers", normalizers.Normalizer),
         ([positions], "positions", torch.nn.Module),

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 
 from regard.attention.attend import EVERYTHING
-from regard.attention.biases import Bias, GaussianBias, TensorBias
+from regard.attention.biases import Alibi, Bias, BucketBias, GaussianBias, TensorBias
 from regard.attention.lengths import Documents, Padding
 from regard.attention.masks import Mask
 from regard.attention.normalizers import Normalizer, Softmax
@@ -25,6 +25,7 @@ from regard.attention.patterns import (
 )
 from regard.attention.positions import LearnedPositions, SinusoidalPositions
 from regard.attention.scores import Additive, Cosine, Dot, General, Location, ScaledDot, Score
+from regard.attention.shifts import Shifted
 
 Part = TypeVar("Part", covariant=True)
 
@@ -140,6 +141,11 @@ MASKS: Mapping[str, Row[Mask]] = {
         "Velickovic et al. 2018, 2.1",
         lambda sizes: Adjacency(torch.rand(sizes.batch, positions(sizes), positions(sizes)) < 0.5),
     ),
+    "shifted": Row(
+        "j <= i + d_b: a mask for sentences b whose queries stand d_b positions further on",
+        "ONNX 2025, operator set 24, Attention: is_causal with nonpad_kv_seqlen",
+        lambda sizes: Shifted(Causal(), torch.randint(-2, 4, (sizes.batch,))),
+    ),
     "around": AROUND,
     "local_p": AROUND,
     "tensor": Row(
@@ -152,6 +158,16 @@ MASKS: Mapping[str, Row[Mask]] = {
 }
 
 BIASES: Mapping[str, Row[Bias]] = {
+    "alibi": Row(
+        "-m |i - j|, the slope m = 2^(-8 (h + 1) / H) for head h of H",
+        "Press et al. 2022, 3",
+        lambda sizes: Alibi(sizes.heads),
+    ),
+    "buckets": Row(
+        "a number for the head and the bucket of j - i; buckets widen with the distance",
+        "Raffel et al. 2020, 2.1, T5",
+        lambda sizes: BucketBias(torch.randn(8, sizes.heads), max_distance=5, bidirectional=True),
+    ),
     "local_p": Row(
         "-(j - p_i)^2 / (2 deviation^2), the center p_i computed from the query",
         "Luong et al. 2015, eq. 10, in log space",
