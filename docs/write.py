@@ -76,6 +76,7 @@ def mechanisms() -> str:
         "Biases": catalogue.BIASES,
         "Masks": catalogue.MASKS,
         "Normalizers": catalogue.NORMALIZERS,
+        "Choices, between weights and mix": catalogue.CHOICES,
         "Positions": catalogue.POSITIONS,
     }
     parts = []

@@ -20,9 +20,9 @@ LEVELS = [
     {"cli"},
 ]
 ATTENTION_LEVELS = [
-    {"grid", "autocast"},
+    {"grid", "autocast", "entmax", "choices"},
     {"scores", "biases", "masks", "normalizers", "positions"},
-    {"patterns", "lengths", "shifts"},
+    {"patterns", "lengths", "shifts", "kernels"},
     {"call"},
     {"ways"},
     {"attend"},

@@ -6,8 +6,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import torch
 
-from regard.attention import biases, lengths, masks, normalizers, patterns, positions, scores, shifts
-from regard.attention.catalogue import BIASES, MASKS, NORMALIZERS, POSITIONS, SCORES, Row
+from regard.attention import biases, kernels, lengths, masks, normalizers, patterns, positions, scores, shifts
+from regard.attention.catalogue import BIASES, CHOICES, MASKS, NORMALIZERS, POSITIONS, SCORES, Row
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
 from tests.attention.judge import SIZES as ODD
@@ -19,16 +19,17 @@ TABLES: dict[str, Mapping[str, Row[Any]]] = {
     "masks": MASKS,
     "biases": BIASES,
     "normalizers": NORMALIZERS,
+    "choices": CHOICES,
     "positions": POSITIONS,
 }
 ROWS = [(table, name) for table, rows in TABLES.items() for name in rows]
-JOINS = {masks.Joined, masks.Both, masks.Either, masks.Opposite, biases.Sum}
+JOINS = {masks.Joined, masks.Both, masks.Either, masks.Opposite, biases.Sum, kernels.Kernel}
 
 
 @pytest.mark.parametrize(("table", "name"), ROWS)
 def test_a_row_tells_equation_and_source_and_builds(table: str, name: str) -> None:
     row = TABLES[table][name]
-    assert re.fullmatch(r"[a-z_]+", name)
+    assert re.fullmatch(r"[a-z][a-z0-9_]+", name)
     assert row.equation
     assert re.search(r"\d{4}|the same|whatever a caller knows", row.source)
     assert type(row.build(SIZES)) is type(row.build(SIZES._replace(batch=1, heads=1, queries=1, keys=3)))
@@ -48,7 +49,7 @@ def test_what_a_row_draws_follows_the_seed(table: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("modules", "table", "base"),
     [
-        ([scores], "scores", scores.Score),
+        ([scores, kernels], "scores", scores.Score),
         ([masks, patterns, lengths, shifts], "masks", masks.Mask),
         ([biases], "biases", biases.Bias),
         ([normalizers], "normalizers", normalizers.Normalizer),
@@ -76,6 +77,6 @@ def test_another_name_of_a_mechanism_is_the_same_row() -> None:
 
 def test_models_know_mechanisms_by_the_names_of_the_catalogue() -> None:
     recurrent, transformer = get_type_hints(RecurrentConfig), get_type_hints(TransformerConfig)
-    assert set(get_args(recurrent["score"])) == set(SCORES)
+    assert set(get_args(recurrent["score"])) <= set(SCORES)
     assert set(get_args(recurrent["window"])) - {"global"} <= set(MASKS)
     assert set(get_args(transformer["positions"])) == set(POSITIONS)

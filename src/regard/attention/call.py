@@ -201,23 +201,19 @@ def check_memory(key: Tensor, value: Tensor) -> None:
 def check_fit(call: AttentionCall) -> None:
     """Raise if the parts of a call do not fit each other."""
     query, key = call.query, call.key
-    batch, heads, _, width = query.shape
+    batch, heads = query.shape[:2]
     for name, tensor in (("key", key), ("value", call.value)):
         if tensor.dtype != query.dtype or tensor.device != query.device:
             raise ShapeError(
                 f"{name} is {tensor.dtype} on {tensor.device} and query is {query.dtype} on {query.device}; "
                 "they must agree. Convert one with .to(...)."
             )
-    key_batch, key_heads, _, key_width = key.shape
+    key_batch, key_heads = key.shape[:2]
     if key_batch != batch:
         raise ShapeError(f"key has {key_batch} batch entries and query has {batch}.")
     if key_heads == 0 or heads % key_heads:
         raise ShapeError(f"query has {heads} heads and key has {key_heads}; the second must divide the first.")
-    if call.score.product and key_width != width:
-        raise ShapeError(
-            f"query has width {width} and key {key_width} where they are multiplied; they must agree. "
-            "The score General takes any two widths."
-        )
+    call.score.check(query, key)
     if not isinstance(call.mask, Everything):
         call.mask.check(call.extent())
     if call.bias is not None:

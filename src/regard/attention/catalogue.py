@@ -4,6 +4,7 @@ The tests of parity, gradients, masks and shapes run over it, and the pages of `
 picked up by both. Letters: q query, k key, i and j their positions, D width, S number of keys, M model width.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
@@ -11,9 +12,20 @@ import torch
 
 from regard.attention.attend import EVERYTHING
 from regard.attention.biases import Alibi, Bias, BucketBias, GaussianBias, TensorBias
+from regard.attention.choices import Sampled, sample
+from regard.attention.kernels import Boxcar, Constant, Gaussian, Triangular
 from regard.attention.lengths import Documents, Padding
 from regard.attention.masks import Mask
-from regard.attention.normalizers import Normalizer, Softmax
+from regard.attention.normalizers import (
+    AdaptiveEntmax,
+    Entmax,
+    Entmax15,
+    Normalizer,
+    Sigmoid,
+    SinkSoftmax,
+    Softmax,
+    Sparsemax,
+)
 from regard.attention.patterns import (
     Adjacency,
     Around,
@@ -24,7 +36,7 @@ from regard.attention.patterns import (
     Window,
 )
 from regard.attention.positions import LearnedPositions, SinusoidalPositions
-from regard.attention.scores import Additive, Cosine, Dot, General, Location, ScaledDot, Score
+from regard.attention.scores import Additive, Cosine, Dot, General, Location, Relative, ScaledDot, Score
 from regard.attention.shifts import Shifted
 
 Part = TypeVar("Part", covariant=True)
@@ -81,6 +93,11 @@ def positions(sizes: Sizes) -> int:
     return max(sizes.keys, sizes.offset + sizes.queries)
 
 
+def reach(sizes: Sizes) -> float:
+    """Return a width within which most of the vectors that a test draws lie, and not all."""
+    return 1.25 * math.sqrt(2 * sizes.query_dim)
+
+
 ADDITIVE = Row[Score](
     "v . tanh(W q + U k)",
     "Bahdanau et al. 2015, A.1.2; concat in Luong et al. 2015, 3.1, is the same function: [W U] [q; k]",
@@ -95,6 +112,23 @@ SCORES: Mapping[str, Row[Score]] = {
     "concat": ADDITIVE,
     "location": Row("(W q)_j", "Luong et al. 2015, eq. 8", lambda sizes: Location(sizes.query_dim, sizes.keys)),
     "cosine": Row("strength q . k / (|q| |k|)", "Graves et al. 2014, eq. 5 and 6", lambda sizes: Cosine(strength=3.0)),
+    "relative": Row(
+        "q . (k + w_c) / sqrt(D), w_c learned for the distance c = j - i, held within reach",
+        "Shaw et al. 2018, eq. 4, the keys' part",
+        lambda sizes: Relative(sizes.query_dim, reach=2),
+    ),
+    "gaussian": Row(
+        "-|q - k|^2 / (2 width^2), the width learned",
+        "Nadaraya 1964, Watson 1964; Zhang et al. 2023, 11.2",
+        lambda sizes: Gaussian(width=2.0),
+    ),
+    "boxcar": Row("log(1 if |q - k| <= width else 0)", "Zhang et al. 2023, 11.2", lambda sizes: Boxcar(reach(sizes))),
+    "triangular": Row(
+        "log(max(0, 1 - |q - k| / width))",
+        "Zhang et al. 2023, 11.2, there called Epanechikov",
+        lambda sizes: Triangular(reach(sizes)),
+    ),
+    "constant": Row("log(1)", "Zhang et al. 2023, 11.2", lambda sizes: Constant()),
 }
 
 WINDOW = Row[Mask](
@@ -184,6 +218,42 @@ BIASES: Mapping[str, Row[Bias]] = {
 
 NORMALIZERS: Mapping[str, Row[Normalizer]] = {
     "softmax": Row("exp(s_j) / sum over j' of exp(s_j')", "Bahdanau et al. 2015, eq. 6", lambda sizes: Softmax()),
+    "sink_softmax": Row(
+        "exp(s_j) / (exp(sink) + sum over j' of exp(s_j')), a sink learned for each head",
+        "Xiao et al. 2024, eq. 2, where the sink is 0; OpenAI 2025, gpt-oss",
+        lambda sizes: SinkSoftmax(sizes.heads),
+    ),
+    "sparsemax": Row(
+        "max(0, s_j - tau), tau so that the row sums to one",
+        "Martins and Astudillo 2016, eq. 2",
+        lambda sizes: Sparsemax(),
+    ),
+    "entmax15": Row(
+        "max(0, s_j / 2 - tau)^2, tau so that the row sums to one", "Peters et al. 2019, 3", lambda sizes: Entmax15()
+    ),
+    "entmax": Row(
+        "max(0, (alpha - 1) s_j - tau)^(1 / (alpha - 1)), tau so that the row sums to one",
+        "Peters et al. 2019, 3",
+        lambda sizes: Entmax(alpha=1.3),
+    ),
+    "adaptive_entmax": Row(
+        "the same, an alpha between 1 and 2 learned for each head",
+        "Correia et al. 2019, 3",
+        lambda sizes: AdaptiveEntmax(sizes.heads),
+    ),
+    "sigmoid": Row(
+        "1 / (1 + exp(-s_j - shift))",
+        "Ramapuram et al. 2024, 2",
+        lambda sizes: Sigmoid(shift=-math.log(sizes.keys)),
+    ),
+}
+
+CHOICES: Mapping[str, Row[Callable[..., Sampled]]] = {
+    "sample": Row(
+        "1 for one key j, drawn with probability w_j, else 0",
+        "Xu et al. 2015, 4.1, hard attention",
+        lambda sizes: sample,
+    ),
 }
 
 POSITIONS: Mapping[str, Row[torch.nn.Module]] = {
