@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from regard.attention.attend import WAYS, Attention, attend, attention_weights
+from regard.attention.attend import Attention, attend, attention_weights
 from regard.attention.call import Memory, hide
 from regard.attention.catalogue import SCORES
 from regard.attention.grid import Extent
@@ -16,7 +16,7 @@ from regard.attention.lengths import Padding
 from regard.attention.masks import Mask
 from regard.attention.patterns import Causal, TensorMask, Window
 from regard.errors import ShapeError
-from tests.attention.judge import GROUPED, Case, as_a_user, assert_same, case, gradients
+from tests.attention.judge import GROUPED, PRODUCT_WAYS, Case, as_a_user, assert_same, case, gradients
 
 POISONS = [math.nan, math.inf, -math.inf, 1e30]
 
@@ -53,7 +53,7 @@ def check_poison(score: str, mask: Mask, poison: float, way: str) -> None:
         assert torch.equal(gradient, expected[name]), f"gradient of {name}"
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", PRODUCT_WAYS)
 @pytest.mark.parametrize("poison", POISONS)
 @pytest.mark.parametrize("mask", HIDING)
 def test_poison_that_nobody_sees_leaks_nowhere(mask: str, poison: float, way: str) -> None:
@@ -172,7 +172,7 @@ def padded(tensor: Tensor, before: int, after: int, poison: float) -> Tensor:
 @pytest.mark.parametrize("poison", [0.0, 1e30, math.nan])
 @pytest.mark.parametrize("extra", [1, 7, 100])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", PRODUCT_WAYS)
 def test_padding_changes_nothing(way: str, dtype: torch.dtype, extra: int, poison: float) -> None:
     given = case().to(dtype)
     for before, after in ((0, extra), (extra, 0), (extra, extra)):
@@ -200,7 +200,7 @@ def check_company(way: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", PRODUCT_WAYS)
 def test_the_company_in_a_batch_changes_nothing(way: str, dtype: torch.dtype) -> None:
     check_company(way, dtype)
 
@@ -208,7 +208,7 @@ def test_the_company_in_a_batch_changes_nothing(way: str, dtype: torch.dtype) ->
 # Empty calls
 
 
-@pytest.mark.parametrize("way", ["auto", *WAYS])
+@pytest.mark.parametrize("way", ["auto", *PRODUCT_WAYS])
 @pytest.mark.parametrize("mask", [Causal(), Window(1, 1), ~Causal(), Causal() | Window(1, 1)], ids=repr)
 def test_no_batch_entries_or_no_queries_give_an_empty_context(way: str, mask: Mask) -> None:
     for batch, queries in ((0, 5), (2, 0), (0, 0)):

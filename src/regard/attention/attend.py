@@ -11,19 +11,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.attention.autocast import autocasts
+from regard.attention.autocast import without_autocast
 from regard.attention.biases import Bias
 from regard.attention.call import AttentionCall, Memory, as_mask, check_numbers, memory_of, own_memory, prepared_call
 from regard.attention.grid import Extent
 from regard.attention.masks import Everything, Mask
 from regard.attention.normalizers import Normalizer, Softmax
 from regard.attention.scores import ScaledDot, Score
-from regard.attention.ways import fused, products, reference
+from regard.attention.ways import additive, flex, fused, products, reference, streamed, windowed
+from regard.attention.ways.blocks import share_left
+from regard.attention.ways.choice import giving_weights, in_one_piece
 from regard.errors import OptionError
 
 mix = reference.mix
 
-WAYS: dict[str, ModuleType] = {"reference": reference, "products": products, "fused": fused}
+WAYS: dict[str, ModuleType] = {
+    "reference": reference,
+    "products": products,
+    "fused": fused,
+    "additive": additive,
+    "streamed": streamed,
+    "windowed": windowed,
+    "flex": flex,
+}
+
+LONG = 1024 * 1024
+"""Queries times keys from which on a map is worth cutting: `benchmarks/ways.py`."""
+MOSTLY_HIDDEN = 0.5
+"""Share of a map up to which what a mask leaves is worth looking for: `benchmarks/ways.py`."""
 
 SCALED_DOT = ScaledDot()
 SOFTMAX = Softmax()
@@ -104,7 +119,7 @@ def attention_weights(
         scale=scale,
         offset=offset,
     )
-    return outside_autocast(reference.weights, call)
+    return outside_autocast(giving_weights(call).weights, call)
 
 
 def run_call(call: AttentionCall, way: str = "auto") -> Float[Tensor, "B H Q E"]:
@@ -117,9 +132,7 @@ def run_call(call: AttentionCall, way: str = "auto") -> Float[Tensor, "B H Q E"]
 
 def outside_autocast(run: Run, call: AttentionCall) -> Tensor:
     """Run with autocast off: what a call holds is cast already."""
-    if not autocasts(call.query):
-        return run(call)
-    with torch.autocast(call.query.device.type, enabled=False):
+    with without_autocast(call.query):
         return run(call)
 
 
@@ -136,16 +149,17 @@ def watched(around: Observer, run: Run) -> Run:
 
 
 def chosen_way(call: AttentionCall) -> ModuleType:
-    """Choose the fastest way that can run the call; under torch.compile no size is looked at.
-
-    The bound is from `benchmarks/ways.py`. The batch is never looked at: the last bits of half precision differ from
-    way to way, and a sentence must be translated alike in any company.
-    """
-    if call.query.dtype in (torch.bfloat16, torch.float16) and call.query.device.type == "cpu":
-        small = not torch.compiler.is_compiling() and call.query.shape[2] * call.key.shape[2] <= 512 * 512
-        if small and not products.why_not(call):
-            return products
-    return reference if fused.why_not(call) else fused
+    """Choose the fastest way that can run the call; under torch.compile no size is looked at."""
+    chosen = in_one_piece(call)
+    if torch.compiler.is_compiling() or call.query.shape[2] * call.key.shape[2] < LONG:
+        return chosen
+    extent = call.extent()
+    if share_left(call.mask, extent.query_positions, extent.key_positions) <= MOSTLY_HIDDEN:
+        if not flex.why_not(call):
+            return flex
+        if call.query.device.type == "cpu":
+            return windowed
+    return chosen if chosen in (products, fused) else streamed
 
 
 def named_way(call: AttentionCall, way: str) -> ModuleType:

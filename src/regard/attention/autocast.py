@@ -1,5 +1,7 @@
 """Autocast: attention casts as PyTorch's autocast would have it, once, at its door; the ways run with autocast off."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,11 @@ def autocasts(tensor: Tensor) -> bool:
     """Say whether autocast is on where a tensor is; the meta device knows no autocast."""
     kind = tensor.device.type
     return kind != "meta" and torch.is_autocast_enabled(kind)
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
+    """Switch autocast off where a tensor is, if it is on."""
+    return torch.autocast(tensor.device.type, enabled=False) if autocasts(tensor) else nullcontext()
 
 
 def cast(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -22,8 +22,8 @@ def why_not(call: AttentionCall) -> str | None:
 
 
 def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
-    """Run a call; causal attention from position 0 without a mask tensor."""
-    causal = call.bias is None and call.offset == 0 and isinstance(call.mask, Causal)
+    """Run a call; causal attention from the first key's position without a mask tensor."""
+    causal = call.bias is None and call.offset == call.first_key and isinstance(call.mask, Causal)
     return functional.scaled_dot_product_attention(
         call.query,
         call.key,
