@@ -105,10 +105,9 @@ class Constant(Dot):
 
 
 def half_square(vectors: Float[Tensor, "*B D"]) -> Float[Tensor, "*B 1"]:
-    """Return half of the squared length, computed in float32 at least; one that is too long for its type is cut."""
+    """Return half of the squared length, computed in float32 at least."""
     wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-    halves = wide.square().sum(dim=-1, keepdim=True) / 2
-    return halves.clamp(max=torch.finfo(vectors.dtype).max).to(vectors.dtype)
+    return (wide.square().sum(dim=-1, keepdim=True) / 2).to(vectors.dtype)
 
 
 def distances(query: Float[Tensor, "B H Q E"], key: Float[Tensor, "B H K E"]) -> Float[Tensor, "B H Q K"]:

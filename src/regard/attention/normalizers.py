@@ -28,7 +28,7 @@ def one_a_head(num_heads: int) -> nn.Parameter:
     return nn.Parameter(torch.zeros(num_heads))
 
 
-def for_heads(numbers: Float[Tensor, "H"], scores: Float[Tensor, "B H Q K"]) -> Float[Tensor, "H 1 1"]:
+def for_heads(numbers: Float[Tensor, "N"], scores: Float[Tensor, "B H Q K"]) -> Float[Tensor, "N 1 1"]:
     """Return a number for each head of the scores, or one for all, in their type."""
     heads = scores.shape[1]
     if len(numbers) not in (1, heads):
