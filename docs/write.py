@@ -78,6 +78,7 @@ def mechanisms() -> str:
         "Normalizers": catalogue.NORMALIZERS,
         "Choices, between weights and mix": catalogue.CHOICES,
         "Positions": catalogue.POSITIONS,
+        "Rotations": catalogue.ROTATIONS,
     }
     parts = []
     for title, rows in tables.items():

@@ -20,8 +20,8 @@ LEVELS = [
     {"cli"},
 ]
 ATTENTION_LEVELS = [
-    {"grid", "autocast", "entmax", "choices"},
-    {"scores", "biases", "masks", "normalizers", "positions"},
+    {"grid", "autocast", "entmax", "choices", "scalings"},
+    {"scores", "biases", "masks", "normalizers", "positions", "rotary"},
     {"patterns", "lengths", "shifts", "kernels"},
     {"call"},
     {"ways"},

@@ -6,8 +6,20 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import torch
 
-from regard.attention import biases, kernels, lengths, masks, normalizers, patterns, positions, scores, shifts
-from regard.attention.catalogue import BIASES, CHOICES, MASKS, NORMALIZERS, POSITIONS, SCORES, Row
+from regard.attention import (
+    biases,
+    kernels,
+    lengths,
+    masks,
+    normalizers,
+    patterns,
+    positions,
+    rotary,
+    scalings,
+    scores,
+    shifts,
+)
+from regard.attention.catalogue import BIASES, CHOICES, MASKS, NORMALIZERS, POSITIONS, ROTATIONS, SCORES, Row
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
 from tests.attention.judge import SIZES as ODD
@@ -21,6 +33,7 @@ TABLES: dict[str, Mapping[str, Row[Any]]] = {
     "normalizers": NORMALIZERS,
     "choices": CHOICES,
     "positions": POSITIONS,
+    "rotations": ROTATIONS,
 }
 ROWS = [(table, name) for table, rows in TABLES.items() for name in rows]
 JOINS = {masks.Joined, masks.Both, masks.Either, masks.Opposite, biases.Sum, kernels.Kernel}
@@ -54,6 +67,7 @@ def test_what_a_row_draws_follows_the_seed(table: str, name: str) -> None:
         ([biases], "biases", biases.Bias),
         ([normalizers], "normalizers", normalizers.Normalizer),
         ([positions], "positions", torch.nn.Module),
+        ([rotary], "rotations", torch.nn.Module),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )
@@ -69,6 +83,13 @@ def test_every_part_has_a_row(modules: list[ModuleType], table: str, base: type)
     assert written - JOINS - {base} == built
 
 
+def test_every_scaling_has_a_row() -> None:
+    written = {
+        part for part in vars(scalings).values() if isinstance(part, type) and issubclass(part, scalings.Scaling)
+    }
+    assert {type(row.build(SIZES).scaling) for row in ROTATIONS.values()} == written
+
+
 def test_another_name_of_a_mechanism_is_the_same_row() -> None:
     assert SCORES["concat"] is SCORES["additive"]
     assert MASKS["local_m"] is MASKS["window"]
@@ -79,4 +100,4 @@ def test_models_know_mechanisms_by_the_names_of_the_catalogue() -> None:
     recurrent, transformer = get_type_hints(RecurrentConfig), get_type_hints(TransformerConfig)
     assert set(get_args(recurrent["score"])) <= set(SCORES)
     assert set(get_args(recurrent["window"])) - {"global"} <= set(MASKS)
-    assert set(get_args(transformer["positions"])) == set(POSITIONS)
+    assert set(get_args(transformer["positions"])) <= set(POSITIONS)

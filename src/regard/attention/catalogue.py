@@ -35,7 +35,9 @@ from regard.attention.patterns import (
     TensorMask,
     Window,
 )
-from regard.attention.positions import LearnedPositions, SinusoidalPositions
+from regard.attention.positions import GridPositions, LearnedPositions, SinusoidalPositions
+from regard.attention.rotary import Rotary, neighbors
+from regard.attention.scalings import UNSCALED, DynamicNtk, LinearScaling, Llama3, LongRope, Scaling, Yarn
 from regard.attention.scores import Additive, Cosine, Dot, General, Location, Relative, ScaledDot, Score
 from regard.attention.shifts import Shifted
 
@@ -262,9 +264,69 @@ POSITIONS: Mapping[str, Row[torch.nn.Module]] = {
         "Vaswani et al. 2017, 3.5",
         lambda sizes: SinusoidalPositions(sizes.query_dim),
     ),
+    "two_dimensional": Row(
+        "sinusoidal: of the row in one half of the columns, of the column in the other",
+        "He et al. 2022, A.1; Parmar et al. 2018, 3.1",
+        lambda sizes: GridPositions(5, sizes.query_dim // 4 * 4),
+    ),
     "learned": Row(
         "one learned vector a position",
         "Gehring et al. 2017, 3.1",
         lambda sizes: LearnedPositions(sizes.offset + sizes.queries, sizes.query_dim),
+    ),
+}
+
+
+def rotary(sizes: Sizes, scaling: Scaling = UNSCALED) -> Rotary:
+    """Turn as much of the width as pairs up."""
+    return Rotary(sizes.query_dim // 2 * 2, base=100.0, scaling=scaling)
+
+
+def divisors(sizes: Sizes) -> list[float]:
+    """Draw a number for each pair."""
+    drawn: list[float] = (1 + 3 * torch.rand(sizes.query_dim // 2)).tolist()
+    return drawn
+
+
+ROTATIONS: Mapping[str, Row[Rotary]] = {
+    "rotary": Row(
+        "pair c of R/2 turned by i base^(-2c/R), of queries and of keys",
+        "Su et al. 2021, 3.2.2; halves of the width pair up, as in Llama",
+        rotary,
+    ),
+    "rotary_neighbors": Row(
+        "the same, dimensions 2c and 2c + 1 making a pair",
+        "Su et al. 2021, eq. 34",
+        lambda sizes: Rotary(sizes.query_dim // 2 * 2, base=100.0, pairing=neighbors),
+    ),
+    "rotary_partial": Row(
+        "the same, of the first R dimensions alone",
+        "GPT-J and GPT-NeoX, 2021 and 2022",
+        lambda sizes: Rotary(sizes.query_dim // 4 * 2, base=100.0),
+    ),
+    "linear_scaling": Row(
+        "angles divided by a factor",
+        "Chen et al. 2023, eq. 4",
+        lambda sizes: rotary(sizes, LinearScaling(factor=2.5)),
+    ),
+    "dynamic_ntk": Row(
+        "base (factor L / original - factor + 1)^(R / (R-2)) beyond the original length",
+        "Peng et al. 2023, 3.3",
+        lambda sizes: rotary(sizes, DynamicNtk(factor=2.0, original_length=3)),
+    ),
+    "yarn": Row(
+        "pairs that turn seldom divided by the factor, those between in part; all longer by 0.1 ln(factor) + 1",
+        "Peng et al. 2023, 3.2 and 3.4",
+        lambda sizes: rotary(sizes, Yarn(factor=4.0, original_length=32, fast=8.0)),
+    ),
+    "llama3": Row(
+        "pairs that turn seldom divided by the factor, those between by their number of turns",
+        "Llama 3.1, 2024",
+        lambda sizes: rotary(sizes, Llama3(factor=8.0, original_length=64)),
+    ),
+    "long_rope": Row(
+        "each pair divided by a number of its own, another one beyond the original length",
+        "Ding et al. 2024, 3.3",
+        lambda sizes: rotary(sizes, LongRope(divisors(sizes), divisors(sizes), factor=4.0, original_length=3)),
     ),
 }
