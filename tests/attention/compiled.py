@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from regard.attention.attend import Attention, Run, attend, attention_weights, observers
+from regard.attention.attend import EVERYTHING, Attention, Run, attend, attention_weights, observers
 from regard.attention.call import AttentionCall
 from regard.attention.lengths import Documents, Padding
 from regard.attention.masks import Opposite
@@ -85,6 +85,25 @@ def test_other_lengths_need_no_other_graph() -> None:
         expected = attend(given.query, given.key, given.value, mask=mask)
         with torch.compiler.set_stance("fail_on_recompile" if number else "default"):
             assert_same(run(given.query, given.key, given.value, mask), expected)
+
+
+@pytest.mark.parametrize("name", ["plain", "causal", "window", "padding"])
+def test_other_sizes_need_no_other_graph(name: str) -> None:
+    masks = {"plain": None, "causal": Causal(), "window": Causal() & Window(3, 1), "padding": Causal()}
+    torch.manual_seed(1)
+
+    def run(query: Tensor, key: Tensor, lengths: Tensor) -> Tensor:
+        mask = masks[name] or EVERYTHING
+        return attend(query, key, key, mask=mask & Padding(lengths) if name == "padding" else mask)
+
+    for number, (batch, length) in enumerate([(2, 7), (3, 5), (5, 13)]):
+        query, key = torch.randn(batch, 6, length, 11), torch.randn(batch, 3, length, 11)
+        lengths = torch.randint(0, length + 1, (batch,))
+        for tensor, axes in ((query, (0, 2)), (key, (0, 2)), (lengths, (0,))):
+            for axis in axes:
+                torch._dynamo.mark_dynamic(tensor, axis)
+        with torch.compiler.set_stance("fail_on_recompile" if number else "default"):
+            assert_same(compiled(run)(query, key, lengths), run(query, key, lengths))
 
 
 def test_an_observer_that_comes_and_goes_is_heard_in_compiled_code() -> None:

@@ -38,7 +38,7 @@ class Padding(Mask):
 
     def check(self, extent: Extent) -> None:
         """Want one length a batch entry."""
-        if len(self.lengths) != extent.batch:
+        if self.lengths.shape[0] != extent.batch:  # len() would fix the size while torch.compile traces
             raise ShapeError(
                 f"The padding mask holds {len(self.lengths)} lengths and the call has {extent.batch} batch entries; "
                 "give one length a batch entry."
@@ -143,8 +143,10 @@ class Documents(Mask):
 
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
         """In a whole row, what belongs to a document."""
+        if torch.compiler.is_compiling() or not self.host_runs:
+            return super().seen(extent)
         keys = extent.key_positions
-        if torch.compiler.is_compiling() or not self.host_runs or not within(keys, extent.query_positions):
+        if not within(keys, extent.query_positions):
             return super().seen(extent)
         if not any(NOBODY in documents_at(row, keys) for row in self.host_runs):
             return None

@@ -52,8 +52,8 @@ class Mask:
         return "mixed"
 
     def whole(self, extent: Extent) -> Block:
-        """Answer `block` for all of a grid."""
-        return self.block(extent.query_positions, extent.key_positions)
+        """Answer `block` for all of a grid; while torch.compile traces, no size is looked at."""
+        return "mixed" if torch.compiler.is_compiling() else self.block(extent.query_positions, extent.key_positions)
 
     def dense(self, extent: Extent) -> Bool[Tensor, "#B #H #Q #K"]:
         """Return the whole mask, for a grid that it fits, as a boolean tensor that broadcasts to [B H Q K]."""
@@ -65,6 +65,8 @@ class Mask:
 
     def may_blind(self, extent: Extent) -> bool:
         """Say whether some query may see nothing. Never wrong in saying no; yes also means unknown."""
+        if torch.compiler.is_compiling():
+            return True
         queries, keys = extent.query_positions, extent.key_positions
         ends = keys.start, keys.stop - 1
         if extent.queries == 0 or any(self.block(queries, range(end, end + 1)) == "full" for end in ends):
@@ -102,6 +104,14 @@ class Everything(Mask):
     def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Allow all."""
         return torch.ones_like(key, dtype=torch.bool)
+
+    def whole(self, extent: Extent) -> Block:
+        """All of it, of any size."""
+        return "full"
+
+    def may_blind(self, extent: Extent) -> bool:
+        """No query."""
+        return False
 
     def block(self, queries: range, keys: range) -> Block:
         """All of it."""
@@ -151,13 +161,18 @@ class Both(Joined):
 
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
         """A key is seen that both show, if a query that sees it in one is sure to be one that sees it in the other."""
-        itself = self.sees_itself and within(extent.key_positions, extent.query_positions)
-        if not (itself or self.left.same_for_queries or self.right.same_for_queries):
+        if not (self.left.same_for_queries or self.right.same_for_queries or self.sees_all_of_itself(extent)):
             return super().seen(extent)
         left, right = self.left.seen(extent), self.right.seen(extent)
         if left is None or right is None:
             return right if left is None else left
         return left & right
+
+    def sees_all_of_itself(self, extent: Extent) -> bool:
+        """Say whether every key stands where a query does that sees itself in both."""
+        if torch.compiler.is_compiling():
+            return False
+        return self.sees_itself and within(extent.key_positions, extent.query_positions)
 
     def may_blind(self, extent: Extent) -> bool:
         """Ask one mask alone where the other allows everything."""

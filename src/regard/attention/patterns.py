@@ -31,11 +31,10 @@ class Causal(Mask):
 
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
         """The last query sees the most."""
-        last = extent.offset + extent.queries - 1
-        keys = extent.key_positions
-        if keys.stop - 1 <= last:
+        last, stop = extent.offset + extent.queries - 1, extent.first_key + extent.keys
+        if stop - 1 <= last:
             return None
-        return torch.arange(keys.start, keys.stop, device=extent.device)[None] <= last
+        return torch.arange(extent.first_key, stop, device=extent.device)[None] <= last
 
     def block(self, queries: range, keys: range) -> Block:
         """Compare the block's corners."""
@@ -75,7 +74,8 @@ class Window(Mask):
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
         """From the first query's first key to the last query's last: windows leave no gap."""
         first, last = extent.offset - self.before, extent.offset + extent.queries - 1 + self.after
-        if self.before + self.after >= 0 and within(extent.key_positions, range(first, last + 1)):
+        known = not torch.compiler.is_compiling() and self.before + self.after >= 0
+        if known and within(extent.key_positions, range(first, last + 1)):
             return None
         key = torch.arange(extent.first_key, extent.first_key + extent.keys, device=extent.device)
         return ((key >= first) & (key <= last) & (self.before + self.after >= 0))[None]
@@ -117,6 +117,8 @@ class DilatedWindow(Mask):
 
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
         """Count for each key the queries that see it."""
+        if torch.compiler.is_compiling():
+            return super().seen(extent)
         queries, keys = extent.query_positions, extent.key_positions
         if self.sees_itself and within(keys, queries):
             return None

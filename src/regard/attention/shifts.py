@@ -34,7 +34,7 @@ class Shifted(Mask):
 
     def check(self, extent: Extent) -> None:
         """Want one number a batch entry, and a mask that fits from the least to the greatest."""
-        if len(self.by) != extent.batch:
+        if self.by.shape[0] != extent.batch:
             raise ShapeError(
                 f"The mask is shifted by {len(self.by)} numbers and the call has {extent.batch} batch entries; "
                 "give one number a batch entry."
