@@ -182,22 +182,21 @@ def test_gradients_are_right_under_dropout(way: str) -> None:
 # Half precision
 
 
-def naive(given: Case, dtype: torch.dtype) -> torch.Tensor:
-    """Compute in a low precision as one would write it down, nothing widened."""
-    query, key, value = (tensor.to(dtype) for tensor in (given.query, given.key, given.value))
-    scores = query @ key.transpose(-2, -1) * (given.query.shape[-1] ** -0.5)
-    call = given.call()
+def naive(low: Case) -> torch.Tensor:
+    """Compute in the precision of the case as one would write it down, nothing widened."""
+    call = low.call()
+    scores = call.score.pair(call.query, call.key, call.positions()) * call.scale
     mask = call.dense_mask()
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
-    return torch.softmax(scores, dim=-1) @ value
+    return torch.softmax(scores, dim=-1) @ call.value
 
 
-def errors(given: Case, low: Case, way: str | None, dtype: torch.dtype) -> tuple[float, dict[str, float]]:
+def errors(given: Case, low: Case, way: str | None) -> tuple[float, dict[str, float]]:
     """Return how far a way (or the naive computation) is off, forward and gradients."""
 
     def run(c: Case) -> torch.Tensor:
-        return naive(c, dtype) if way is None else c.context(way)
+        return naive(c) if way is None else c.context(way)
 
     exact, grads = given.context("reference"), gradients(given, lambda c: c.context("reference"))
     found = gradients(low, run)
@@ -208,19 +207,28 @@ def distance(actual: torch.Tensor, expected: torch.Tensor) -> float:
     return (actual.double() - expected).abs().max().item()
 
 
+HALVES = [(way, "scaled_dot") for way in PRODUCT_WAYS] + [
+    (w, "additive") for w in ("reference", "additive", "streamed")
+]
+
+
 @pytest.mark.parametrize("mask", ["everything", "causal", "padding"])
 @pytest.mark.parametrize("width", [59, 111])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("way", PRODUCT_WAYS)
-def test_half_precision_is_as_good_as_it_can_be(way: str, dtype: torch.dtype, width: int, mask: str) -> None:
+@pytest.mark.parametrize(("way", "score"), HALVES)
+def test_half_precision_is_as_good_as_it_can_be(
+    way: str, score: str, dtype: torch.dtype, width: int, mask: str
+) -> None:
     sizes = SIZES._replace(queries=31, keys=37, query_dim=width, key_dim=width)
     for seed in range(3):
-        low = case(mask=mask, sizes=sizes, seed=seed).to(dtype)
+        low = case(score, mask, sizes=sizes, seed=seed).to(dtype)
         given = low.to(torch.float64)  # the same rounded numbers
         if way not in low.able_ways():
             return
-        forward, backward = errors(given, low, way, dtype)
-        allowed_forward, allowed_backward = errors(given, low, None, dtype)
+        forward, backward = errors(given, low, way)
+        allowed_forward, allowed_backward = errors(given, low, None)
         assert forward <= 2 * allowed_forward + 1e-5
         for name, error in backward.items():
-            assert error <= 3 * allowed_backward[name] + 1e-5, name
+            # what is no tensor of the call is summed block by block in half precision
+            looser = 4 if way == "streamed" and name not in ("query", "key", "value") else 1
+            assert error <= 3 * looser * allowed_backward[name] + 1e-5, name
