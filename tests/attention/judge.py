@@ -67,7 +67,7 @@ class Case:
 
     def to(self, dtype: torch.dtype) -> "Case":
         tensors = {name: getattr(self, name).detach().to(dtype) for name in ("query", "key", "value")}
-        score, normalizer = (copy.deepcopy(part).to(dtype) for part in (self.score, self.normalizer))
+        score, normalizer = copy.deepcopy(self.score).to(dtype), copy.deepcopy(self.normalizer).to(dtype)
         return replace(self, score=score, normalizer=normalizer, **tensors)
 
 

@@ -93,7 +93,7 @@ def test_dropout_drops_weights_and_keeps_their_mean(p: float) -> None:
 
 def test_gradients_are_right_by_differences() -> None:
     small = case("additive", "causal", sizes=SIZES._replace(batch=1, queries=3, query_dim=2, key_dim=2, hidden_dim=3))
-    vector = small.score.get_submodule("vector").weight
+    vector = small.score.get_parameter("vector.weight")
 
     def pairs(query: Tensor, key: Tensor, vector: Tensor) -> Tensor:
         return additive.Pairs.apply(query, key, vector)  # type: ignore[no-untyped-call, no-any-return]
@@ -120,7 +120,7 @@ def test_backward_under_autocast_is_that_without() -> None:
     plain = case("additive").to(torch.float32)
     query = plain.query.requires_grad_()
     context = plain.context("additive").sum()
-    vector = plain.score.get_submodule("vector").weight
+    vector = plain.score.get_parameter("vector.weight")
     expected = torch.autograd.grad(context, (query, vector), retain_graph=True)
     with torch.autocast("cpu", torch.bfloat16):
         found = torch.autograd.grad(context, (query, vector))

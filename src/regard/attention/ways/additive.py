@@ -6,6 +6,7 @@ needs nothing but s. So v . tanh(q + k) is the sum of v less 2 v . s, and a tile
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -77,9 +78,9 @@ class Pairs(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Compute each tile again; what is to be differentiated once more is computed as it is written."""
-        query, key, vector = ctx.saved_tensors
+        query, key, vector = saved = ctx.saved_tensors  # `streamed` computes them again when they are asked for, once
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return differentiable(ctx.saved_tensors, ctx.needs_input_grad, gradient)
+            return differentiable(saved, ctx.needs_input_grad, gradient)
         by_query, by_key, by_vector = (torch.zeros_like(given) for given in (query, key, vector))
         with without_autocast(gradient):
             for where, s in Tiles(query, key):
@@ -133,7 +134,7 @@ class Tiles:
         for corner in itertools.product(*starts):
             entries, queries, keys = (slice(start, start + each) for start, each in zip(corner, self.each, strict=True))
             query, key = self.query[entries, queries].unsqueeze(2), self.key[entries, keys].unsqueeze(1)
-            shape = torch.broadcast_shapes(query.shape, key.shape)
+            shape = (*query.shape[:2], *key.shape[2:])  # [n q k E]
             memory = query.new_empty(shape) if memory is None else memory  # the first is the largest
-            tile = memory.view(-1)[: shape.numel()].view(shape)
+            tile = memory.view(-1)[: math.prod(shape)].view(shape)
             yield Place(entries, queries, keys), torch.add(query, key, out=tile).sigmoid_()

@@ -1,7 +1,6 @@
 """Calls cut into blocks, and which blocks a mask leaves."""
 
 import torch
-from torch import Tensor
 
 from regard.attention.call import AttentionCall
 from regard.attention.masks import Block, Mask
@@ -55,5 +54,5 @@ def narrowed(call: AttentionCall) -> AttentionCall:
 
 def by_rows(call: AttentionCall, rows: int) -> list[AttentionCall]:
     """Cut the queries into blocks of so many rows."""
-    queries: tuple[Tensor, ...] = call.query.split(rows, dim=2)
-    return [call._replace(query=part, offset=call.offset + number * rows) for number, part in enumerate(queries)]
+    parts = torch.split(call.query, rows, dim=2)
+    return [call._replace(query=part, offset=call.offset + number * rows) for number, part in enumerate(parts)]

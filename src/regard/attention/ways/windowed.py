@@ -59,7 +59,7 @@ def pieces(tensor: Float[Tensor, "B G K D"]) -> Sequence[Tensor] | Tensor:
 
     The gradient of a slice, in contrast, would be as large as the whole, for each block of queries.
     """
-    return tensor.split(COLUMNS, dim=2) if tensor.requires_grad and torch.is_grad_enabled() else tensor
+    return torch.split(tensor, COLUMNS, dim=2) if tensor.requires_grad and torch.is_grad_enabled() else tensor
 
 
 def taken(source: Sequence[Tensor] | Tensor, stretches: list[range]) -> Tensor:
@@ -92,5 +92,5 @@ def extent_of(whole: Extent, stretch: range) -> Extent:
 
 def side_by_side(parts: list[Tensor], extents: list[Extent]) -> Tensor:
     """Join tensors that broadcast to [B H Q K] along their keys."""
-    shape = torch.broadcast_shapes(*(part.shape[:3] for part in parts))
+    shape = torch.broadcast_shapes(*(part.shape[:3] for part in parts))  # type: ignore[no-untyped-call]
     return torch.cat([part.expand(*shape, extent.keys) for part, extent in zip(parts, extents, strict=True)], dim=3)
