@@ -12,13 +12,20 @@ from torch import Tensor
 
 from regard.attention.attend import EVERYTHING, Attention, Run, attend, attention_weights, observers
 from regard.attention.call import AttentionCall
+from regard.attention.kernels import Gaussian, Triangular
 from regard.attention.lengths import Documents, Padding
 from regard.attention.masks import Opposite
+from regard.attention.normalizers import AdaptiveEntmax, SinkSoftmax, Sparsemax
 from regard.attention.patterns import Adjacency, Causal, DilatedWindow, GlobalTokens, Window
-from regard.attention.scores import Additive
+from regard.attention.scores import Additive, Relative
 from tests.attention.judge import assert_same, case
 
 Function = Callable[..., Tensor]
+DYNAMO_WARNS = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+"""Dynamo (2.13) makes an instance of every autograd.Function itself."""
+
+RELATIVE, TRIANGULAR, GAUSSIAN = Relative(11, 2), Triangular(6.0), Gaussian(2.0)
+SPARSE, SINKS, ADAPTIVE = Sparsemax(), SinkSoftmax(3), AdaptiveEntmax(3)
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +44,12 @@ CALLS: dict[str, Function] = {
     "causal": lambda q, k, v, n: attend(q, k, v, mask=Causal() & Window(2, 0), offset=2),
     "padding": lambda q, k, v, n: attend(q, k, v, mask=Causal() & Padding(n), bias=torch.ones(5, 7)),
     "capped": lambda q, k, v, n: attend(q, k, v, mask=Padding(n), soft_cap=1.5),
+    "gaussian": lambda q, k, v, n: attend(q, k, v, mask=Padding(n), score=GAUSSIAN),
+    "triangular": lambda q, k, v, n: attend(q, k, v, mask=Padding(n), score=TRIANGULAR),
+    "relative": lambda q, k, v, n: attend(q, k, v, mask=Padding(n), score=RELATIVE),
+    "sparsemax": lambda q, k, v, n: attend(q, k, v, mask=Padding(n), normalizer=SPARSE),
+    "sinks": lambda q, k, v, n: attend(q, k, v, mask=Padding(n), normalizer=SINKS),
+    "adaptive entmax": lambda q, k, v, n: attend(q, k, v, mask=Padding(n), normalizer=ADAPTIVE),
     "weights": lambda q, k, v, n: attention_weights(q, k, mask=Opposite(Padding(n))),  # Dynamo knows no `~` of objects
     "opposite": lambda q, k, v, n: attend(q, k, v, mask=Opposite(Causal() & Padding(n)) | Window(0, 0), offset=1),
     "dilated": lambda q, k, v, n: attend(q, k, v, mask=DilatedWindow(2, 1, 2) & Padding(n)),
@@ -48,6 +61,7 @@ CALLS: dict[str, Function] = {
 }
 
 
+@DYNAMO_WARNS
 @pytest.mark.parametrize("name", CALLS)
 def test_attend_compiles_without_a_break(name: str) -> None:
     given = case().to(torch.float32)
@@ -74,6 +88,20 @@ def test_autocast_compiles_without_a_break() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         context = compiled(attend)(given.query, given.key, given.value)
     assert context.dtype == torch.bfloat16
+
+
+@DYNAMO_WARNS
+def test_the_gradient_of_entmax_compiles_without_a_break() -> None:
+    given = case(normalizer="adaptive_entmax").to(torch.float32)
+    leaves = [*given.normalizer.parameters(), given.query.requires_grad_()]
+    found, expected = (
+        torch.autograd.grad(
+            run(given.query, given.key, given.value, normalizer=given.normalizer).square().sum(), leaves
+        )
+        for run in (compiled(attend), attend)
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
 
 
 def test_other_lengths_need_no_other_graph() -> None:
