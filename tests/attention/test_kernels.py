@@ -60,12 +60,16 @@ def test_far_from_all_that_is_known_the_answer_is_zero() -> None:
         assert not attended(score, torch.tensor([9.0], dtype=torch.float64), known, value).any()
 
 
-def test_the_edge_belongs_to_the_boxcar_alone() -> None:
+def check_edges() -> None:
     query, key = torch.zeros(1, 1, 1, 2), torch.tensor([[3.0, 4.0], [0.0, 2.5], [6.0, 0.0]])[None, None]
     assert attention_weights(query, key, score=Boxcar(5.0)).flatten().tolist() == [0.5, 0.5, 0.0]
     assert attention_weights(query, key, score=Triangular(5.0)).flatten().tolist() == [0.0, 1.0, 0.0]
     half = attention_weights(query, key, score=Triangular(10.0)).flatten()
     torch.testing.assert_close(half, torch.tensor([0.5, 0.75, 0.4]) / 1.65)
+
+
+def test_the_edge_belongs_to_the_boxcar_alone() -> None:
+    check_edges()
 
 
 # The Gaussian

@@ -71,7 +71,7 @@ def checks() -> Iterator[Callable[[], None]]:
     yield test_reference.check_offset
 
 
-def caught(patch: Callable[[Patch], None]) -> str | None:
+def caught(patch: Callable[[Patch], None], checks: Callable[[], Iterator[Callable[[], None]]] = checks) -> str | None:
     """Return what the first check that fails says, or None if all of them pass."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         patch(monkeypatch)
