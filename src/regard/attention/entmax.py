@@ -96,7 +96,7 @@ def by_steps(scores: Float[Tensor, "R K"], alpha: float, out: Float[Tensor, "R K
     where only a last small step is left waits for the others, so that its weights are the same in any company.
     """
     power, keys = 1 / (alpha - 1), scores.shape[-1]
-    raised = below_best(scores).mul_(alpha - 1)
+    raised = below_best(scores).mul_(alpha - 1).clamp_(min=-1)  # what lies lower gets nothing in any case
     above, slope = torch.empty_like(raised), torch.empty_like(raised)
     tau = (raised.mean(dim=-1, keepdim=True) - keys ** (1 - alpha)).clamp_(min=-1)  # below the root: powers are convex
     smallest = 8 * torch.finfo(scores.dtype).eps
@@ -107,12 +107,17 @@ def by_steps(scores: Float[Tensor, "R K"], alpha: float, out: Float[Tensor, "R K
         else:
             torch.pow(above, power - 1, out=slope)
         excess = torch.linalg.vecdot(above, slope).sub_(1)
-        step = (excess / slope.sum(dim=-1).mul_(power)).clamp_(min=0).unsqueeze(-1)
+        count = slope.sum(dim=-1)
+        step = (excess / (count * power)).clamp_(min=0).unsqueeze(-1)
         far = step > smallest
         if not bool(far.any()):
             break
         tau += step * far
-    torch.sub(raised, tau.add_(step), out=out).clamp_(min=0)
+    if power == 1:  # of the support alone, so that neither the steps nor hidden keys leave a trace in the last bits
+        tau = (torch.linalg.vecdot(raised, slope).sub_(1) / count.clamp_(min=1)).unsqueeze(-1)
+    else:
+        tau += step
+    torch.sub(raised, tau, out=out).clamp_(min=0)
     normalized(out if power == 1 else out.pow_(power))
 
 
