@@ -1,4 +1,4 @@
-"""ONNX's operator Attention (opsets 23 to 25) in the words of `regard.attend`: the adapter between the two."""
+"""ONNX's operators Attention (opsets 23 to 25) and RotaryEmbedding in our words: the adapter between the two."""
 
 from typing import Any
 
@@ -14,6 +14,7 @@ from regard.attention.lengths import Padding
 from regard.attention.masks import Mask
 from regard.attention.normalizers import Normalizer, Softmax
 from regard.attention.patterns import Causal, TensorMask, Window
+from regard.attention.rotary import Rotary, halves, neighbors
 from regard.attention.shifts import Shifted
 
 PRECISIONS = {1: torch.float32, 10: torch.float16, 11: torch.float64, 16: torch.bfloat16}
@@ -94,6 +95,38 @@ def attention(
         3: lambda: attention_weights(query, key, normalizer=normalizer, **seen),
     }[qk_matmul_output_mode]()
     return merge_heads(context) if rank == 3 else context, key, value, output
+
+
+class GivenWaves(Rotary):
+    """Rotary positions whose cosines and sines the caller has computed: a table of positions, or one a vector."""
+
+    def __init__(self, cosine: Tensor, sine: Tensor, *, interleaved: bool) -> None:
+        super().__init__(2 * cosine.shape[-1], pairing=neighbors if interleaved else halves)
+        self.given = torch.stack((cosine, sine))
+
+    def waves(self, positions: Tensor, length: int, dtype: torch.dtype) -> Tensor:
+        found = self.given if self.given.dim() == 4 else self.given[:, positions]
+        return found.to(dtype)
+
+
+def rotary_embedding(
+    vectors: Tensor,
+    cosine: Tensor,
+    sine: Tensor,
+    positions: Tensor | None = None,
+    *,
+    interleaved: int = 0,
+    rotary_embedding_dim: int = 0,
+    num_heads: int = 0,
+) -> tuple[Tensor]:
+    """Return the vectors, turned, as the operator does; the tables say how much of the width turns."""
+    rank = vectors.dim()
+    if rank == 3:
+        vectors = split_heads(vectors, num_heads)
+    if positions is None:
+        positions = torch.zeros(len(vectors), vectors.shape[2], dtype=torch.long)  # the tables are one a vector
+    turned = GivenWaves(cosine, sine, interleaved=bool(interleaved)).at(vectors, positions)
+    return (merge_heads(turned) if rank == 3 else turned,)
 
 
 def tensor(array: Any) -> Tensor:

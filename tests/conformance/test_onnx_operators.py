@@ -1,4 +1,4 @@
-"""The cases of the onnx package for its operator Attention, and random ones beside its reference evaluator."""
+"""The cases of the onnx package for its operators of attention, and random ones beside its reference evaluator."""
 
 import random
 from importlib import import_module
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conformance.onnx_operators import attention, attributes, by_name, tensor
+from tests.conformance.onnx_operators import attention, attributes, by_name, rotary_embedding, tensor
 
 onnx = pytest.importorskip("onnx", reason="ONNX's cases need the package onnx (extra 'conformance')")
 
@@ -41,8 +41,17 @@ def test_a_case_of_the_operator_attention(case: Any) -> None:
             assert_alike(actual, expected)
 
 
-def test_there_are_all_cases_of_the_operator_attention() -> None:
+@pytest.mark.parametrize("case", cases("RotaryEmbedding"), ids=lambda case: case.name.removeprefix("test_"))
+def test_a_case_of_the_operator_rotary_embedding(case: Any) -> None:
+    (node,) = case.model.graph.node
+    ((inputs, (expected,)),) = case.data_sets
+    (actual,) = rotary_embedding(*by_name(node.input, inputs), **attributes(node))  # type: ignore[arg-type]
+    assert_alike(actual, tensor(expected))
+
+
+def test_there_are_all_cases() -> None:
     assert len(cases("Attention")) >= 93
+    assert len(cases("RotaryEmbedding")) >= 8
 
 
 # Random cases
@@ -104,11 +113,8 @@ NAMES = ["Q", "K", "V", "attn_mask", "past_key", "past_value", "nonpad_kv_seqlen
 OUTPUTS = ["Y", "present_key", "present_value", "scores"]
 
 
-def evaluated(named: dict[str, Any], given: list[Any]) -> list[Any]:
-    """Return what onnx's reference evaluator answers."""
-    from onnx import helper
-    from onnx.reference import ReferenceEvaluator
-
+def written_out(named: dict[str, Any], given: list[Any]) -> Any:
+    """Return what onnx's reference evaluator answers about attention."""
     there = {name: array for name, array in zip(NAMES, given, strict=True) if array is not None}
     if (
         "attn_mask" in there
@@ -116,17 +122,24 @@ def evaluated(named: dict[str, Any], given: list[Any]) -> list[Any]:
         mask, query = there["attn_mask"], there["Q"]
         rows = query.shape[2 if query.ndim == 4 else 1]
         there["attn_mask"] = np.broadcast_to(mask, (*mask.shape[:-2], rows, mask.shape[-1]))
-    node = helper.make_node("Attention", [name if name in there else "" for name in NAMES], OUTPUTS, **named)
+    return evaluated("Attention", NAMES, OUTPUTS, there, named)
+
+
+def evaluated(operator: str, names: list[str], outputs: list[str], there: dict[str, Any], named: dict[str, Any]) -> Any:
+    """Return what onnx's reference evaluator answers."""
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    node = helper.make_node(operator, [name if name in there else "" for name in names], outputs, **named)
     inputs = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
         for name, array in there.items()
     ]
-    kind = helper.np_dtype_to_tensor_dtype(given[0].dtype)
-    outputs = [helper.make_tensor_value_info(name, kind, None) for name in OUTPUTS]
-    graph = helper.make_graph([node], "attention", inputs, outputs)
+    kind = helper.np_dtype_to_tensor_dtype(there[names[0]].dtype)
+    results = [helper.make_tensor_value_info(name, kind, None) for name in outputs]
+    graph = helper.make_graph([node], "operator", inputs, results)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 25)])
-    answers: list[Any] = ReferenceEvaluator(model).run(None, there)
-    return answers
+    return ReferenceEvaluator(model).run(None, there)
 
 
 @pytest.mark.parametrize(
@@ -136,9 +149,31 @@ def test_random_cases_are_answered_as_by_the_reference_evaluator(seeds: range) -
     for seed in seeds:
         named, given = drawn(seed)
         answers = attention(*(None if array is None else tensor(array) for array in given), **named)  # type: ignore[arg-type]
-        for name, actual, expected in zip(OUTPUTS, answers, evaluated(named, given), strict=True):
+        for name, actual, expected in zip(OUTPUTS, answers, written_out(named, given), strict=True):
             try:
                 assert_alike(actual, tensor(expected))
             except AssertionError as error:
                 shapes = [None if array is None else (array.shape, str(array.dtype)) for array in given]
                 raise AssertionError(f"seed {seed}, {name}, {named}, {shapes}: {error}") from None
+
+
+TABLES = ["X", "cos_cache", "sin_cache", "position_ids"]
+
+
+def test_random_rotations_are_those_of_the_reference_evaluator() -> None:
+    for seed in range(100):
+        draw, numbers = random.Random(seed), np.random.default_rng(seed)
+        batch, heads, length, pairs, rest = (draw.randint(1, 4) for _ in range(5))
+        part, flat, by_position = draw.random() < 0.5, draw.random() < 0.5, draw.random() < 0.5
+        width = 2 * pairs + (rest if part else 0)
+        named = {"interleaved": draw.choice([0, 1]), "rotary_embedding_dim": 2 * pairs if part else 0}
+        vectors = numbers.standard_normal((batch, heads, length, width))
+        if flat:
+            vectors, named = vectors.transpose(0, 2, 1, 3).reshape(batch, length, -1), named | {"num_heads": heads}
+        shape = (17, pairs) if by_position else (batch, length, pairs)
+        there = dict(zip(TABLES, [vectors, *numbers.standard_normal((2, *shape))], strict=False))
+        if by_position:
+            there["position_ids"] = numbers.integers(0, 17, (batch, length))
+        (expected,) = evaluated("RotaryEmbedding", TABLES, ["Y"], there, named)
+        (actual,) = rotary_embedding(*(tensor(array) for array in there.values()), **named)
+        torch.testing.assert_close(actual, tensor(expected), msg=lambda text: f"seed {seed}, {named}: {text}")  # noqa: B023
