@@ -7,7 +7,7 @@ from torch import Tensor
 from regard.attention.attend import attention_weights, mix
 from regard.attention.choices import sample
 from regard.attention.lengths import Padding
-from regard.attention.normalizers import SinkSoftmax, Sparsemax
+from regard.attention.normalizers import SinkSoftmax, Softmax, Sparsemax
 from tests.attention.judge import assert_same, case
 
 
@@ -63,9 +63,8 @@ def test_a_choice_is_mixed_as_weights_are() -> None:
 def test_where_nothing_may_be_seen_nothing_is_chosen(dtype: torch.dtype) -> None:
     given = case(mask=Padding(torch.tensor([0, 5]))).to(dtype)
     query, key = given.query.requires_grad_(), given.key.requires_grad_()
-    for normalizer in (None, Sparsemax(), SinkSoftmax(3)):
-        parts = {} if normalizer is None else {"normalizer": normalizer}
-        choice, log_probability = sample(attention_weights(query, key, mask=given.mask, **parts))
+    for normalizer in (Softmax(), Sparsemax(), SinkSoftmax(3)):
+        choice, log_probability = sample(attention_weights(query, key, mask=given.mask, normalizer=normalizer))
         assert not choice[0].any()
         assert not log_probability[0].any()
         assert bool((choice[1].sum(dim=-1) == 1).all())

@@ -9,10 +9,11 @@ from regard.attention.attend import Attention
 from regard.attention.caches import GrowingCache
 from regard.attention.call import hide_states
 from regard.attention.heads import CrossAttention, SelfAttention, head_dim, merge_heads, split_heads
+from regard.attention.kernels import Constant, Gaussian, Triangular
 from regard.attention.lengths import Padding
 from regard.attention.masks import Mask
 from regard.attention.patterns import Causal, TensorMask, Window
-from regard.attention.scores import Additive, Cosine, General
+from regard.attention.scores import Additive, Cosine, General, Relative
 from regard.errors import OptionError, ShapeError
 from tests.attention.judge import as_a_user, assert_same
 
@@ -117,7 +118,8 @@ def test_every_head_may_have_its_own_mask() -> None:
 
 
 def test_heads_take_any_score() -> None:
-    for score in (Additive(4, 4, 5), General(4, 4), Cosine(3.0)):
+    kernels = (Gaussian(2.0), Triangular(6.0), Constant())
+    for score in (Additive(4, 4, 5), General(4, 4), Cosine(3.0), Relative(4, 2), *kernels):
         ours = self_attention(Attention(score))
         assert ours(states(7), mask=Causal()).shape == (2, 7, MODEL)
 

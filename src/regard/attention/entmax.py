@@ -24,7 +24,7 @@ def entmax(scores: Float[Tensor, "*B K"], alpha: float | Tensor) -> Float[Tensor
     `alpha` is above 0 and not 1. It may be a tensor that broadcasts to the scores with 1 for the last size: one alpha
     for each head, say. Then it gets its gradient too (Correia et al. 2019, proposition 1).
     """
-    weights: Tensor = EntmaxFunction.apply(scores, alpha)
+    weights: Tensor = EntmaxFunction.apply(scores, alpha)  # type: ignore[no-untyped-call]
     return weights
 
 
@@ -40,8 +40,8 @@ class EntmaxFunction(torch.autograd.Function):
         rows = scores.reshape(-1, keys)
         weights = rows.new_empty(rows.shape)
         at_once = max(1, AT_ONCE // keys) if rows.device.type == "cpu" else max(1, len(rows))
-        for some, out in zip(rows.split(at_once), weights.split(at_once), strict=True):
-            by_steps(some, alpha, out)
+        for first in range(0, len(rows), at_once):
+            by_steps(rows[first : first + at_once], alpha, weights[first : first + at_once])
         return weights.view(scores.shape)
 
     @staticmethod
@@ -76,7 +76,7 @@ class EntmaxFunction(torch.autograd.Function):
         if isinstance(alpha, Tensor) and in_dims[1] is not None:
             alpha = alpha.movedim(in_dims[1], 0)
             alpha = alpha.view(len(alpha), *[1] * (rank + 1 - alpha.dim()), *alpha.shape[1:])
-        return EntmaxFunction.apply(scores, alpha), 0
+        return entmax(scores, alpha), 0
 
 
 def below_best(scores: Tensor) -> Tensor:
