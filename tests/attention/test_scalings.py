@@ -1,12 +1,13 @@
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regard.attention.scalings import UNSCALED, DynamicNtk, LinearScaling, Llama3, LongRope, Scaling, Yarn
+from regard.attention.scalings import UNSCALED, DynamicNtk, LinearScaling, Llama3, LongRope, Proportional, Scaling, Yarn
 from regard.errors import OptionError
 
 PLAIN = [10_000 ** (-2 * j / 8) for j in range(4)]  # 1, 0.1, 0.01, 0.001
@@ -110,6 +111,23 @@ def test_a_factor_of_one_changes_nothing(scaling: Scaling) -> None:
     assert scaling.amplitude == 1.0
 
 
+def test_yarn_mixes_between_whole_pairs_or_not() -> None:
+    """Over 2000 the pairs 1.63 and 3.14 turn 7.5 and 0.23 times: with whole ones, pairs 1 and 2 are mixed too."""
+    scaling = Yarn(4.0, 2000, fast=7.5, slow=0.23)
+    ends = [8 * math.log(2000 / (2 * math.pi * turns)) / (2 * math.log(10_000)) for turns in (7.5, 0.23)]
+    for one, first, last in ((scaling, 1, 4), (replace(scaling, rounded=False), *ends)):
+        slowed = [min(max((j - first) / (last - first), 0), 1) for j in range(4)]
+        assert found(one) == close([f * (1 - s) + f / 4 * s for f, s in zip(PLAIN, slowed, strict=True)])
+    assert (math.floor(ends[0]), math.ceil(ends[1])) == (1, 4)
+
+
+def test_pairs_behind_the_share_stand_still() -> None:
+    assert found(Proportional(0.5, factor=2.0)) == close([0.5, 0.05, 0, 0])
+    assert found(Proportional(0.0)) == [0, 0, 0, 0]
+    assert found(Proportional(1.0)) == found(UNSCALED)
+    assert Proportional(0.5).amplitude == 1.0
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -123,6 +141,8 @@ def test_a_factor_of_one_changes_nothing(scaling: Scaling) -> None:
         (lambda: Llama3(2.0, 64, low=4.0), r"low \(4.0\) must be less than high \(4.0\)"),
         (lambda: LongRope([1.0], [1.0], 2.0, 1), "original_length of LongRope must be 2 or more; it is 1"),
         (lambda: LongRope([1.0], [1.0], math.inf, 64), "factor .* it is inf"),
+        (lambda: Proportional(0.5, factor=0.0), "factor .* it is 0.0"),
+        (lambda: Proportional(1.5), "share of the pairs .* between 0 and 1; it is 1.5"),
         (
             lambda: found(LongRope([1.0, 2.0, 3.0], [1.0], 2.0, 64)),
             "LongRope holds 3 numbers and 8 dimensions have 4 pairs",

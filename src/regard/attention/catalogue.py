@@ -37,7 +37,7 @@ from regard.attention.patterns import (
 )
 from regard.attention.positions import GridPositions, LearnedPositions, SinusoidalPositions
 from regard.attention.rotary import Rotary, neighbors
-from regard.attention.scalings import UNSCALED, DynamicNtk, LinearScaling, Llama3, LongRope, Scaling, Yarn
+from regard.attention.scalings import UNSCALED, DynamicNtk, LinearScaling, Llama3, LongRope, Proportional, Scaling, Yarn
 from regard.attention.scores import Additive, Cosine, Dot, General, Location, Relative, ScaledDot, Score
 from regard.attention.shifts import Shifted
 
@@ -328,5 +328,10 @@ ROTATIONS: Mapping[str, Row[Rotary]] = {
         "each pair divided by a number of its own, another one beyond the original length",
         "Ding et al. 2024, 3.3",
         lambda sizes: rotary(sizes, LongRope(divisors(sizes), divisors(sizes), factor=4.0, original_length=3)),
+    ),
+    "proportional": Row(
+        "angles divided by a factor; all but the first pairs stand still",
+        "Gemma 4, 2026",
+        lambda sizes: rotary(sizes, Proportional(share=0.5, factor=2.0)),
     ),
 }

@@ -79,8 +79,9 @@ class Yarn(Scaling):
     """Slow pairs divided by the factor, fast ones left, those between mixed (Peng et al. 2023, 3.2 and 3.4).
 
     A pair is fast that turns `fast` times or more over `original_length`, and slow if `slow` times or less. The paper
-    mixes by the number of turns; this mixes by the number of the pair, as its code and the published models do.
-    `attention_factor` is what turned vectors are multiplied by; 0.1 ln(factor) + 1 where a model names none.
+    mixes by the number of turns; this mixes by the number of the pair, as its code and the published models do, from a
+    whole pair to a whole pair where `rounded` (gpt-oss is not). `attention_factor` is what turned vectors are
+    multiplied by; 0.1 ln(factor) + 1 where a model names none.
     """
 
     factor: float
@@ -88,6 +89,7 @@ class Yarn(Scaling):
     fast: float = 32.0
     slow: float = 1.0
     attention_factor: float | None = None
+    rounded: bool = True
 
     def __post_init__(self) -> None:
         above_zero(factor=self.factor, original_length=self.original_length, fast=self.fast, slow=self.slow)
@@ -108,8 +110,10 @@ class Yarn(Scaling):
             turns = self.original_length / (2 * math.pi * times)
             return rotary_dim * math.log(turns) / (2 * math.log(base))
 
-        first = max(math.floor(pair_that_turns(self.fast)), 0)
-        last = min(math.ceil(pair_that_turns(self.slow)), rotary_dim - 1)
+        first, last = pair_that_turns(self.fast), pair_that_turns(self.slow)
+        if self.rounded:
+            first, last = math.floor(first), math.ceil(last)
+        first, last = max(first, 0), min(last, rotary_dim - 1)
         pair = torch.arange(len(plain), dtype=torch.float64)
         slowed = ((pair - first) / max(last - first, 0.001)).clamp(0, 1)
         return plain * (1 - slowed) + plain / self.factor * slowed
@@ -178,6 +182,27 @@ class LongRope(Scaling):
                 "give one number a pair."
             )
         return super().frequencies(base, rotary_dim, length) / torch.tensor(divisors, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Proportional(Scaling):
+    """Angles divided by the factor, and turned by the first `share` of the pairs alone (Gemma 4's code).
+
+    The other pairs stand still. Unlike a smaller `rotary_dim`, this pairs and slows down over the whole width.
+    """
+
+    share: float
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        above_zero(factor=self.factor)
+        if not 0 <= self.share <= 1:
+            raise OptionError(f"share of the pairs that turn must lie between 0 and 1; it is {self.share}.")
+
+    def frequencies(self, base: float, rotary_dim: int, length: int) -> Float[Tensor, "P"]:
+        """Stop the others."""
+        turned = super().frequencies(base, rotary_dim, length) / self.factor
+        return turned * (torch.arange(len(turned)) < int(self.share * rotary_dim // 2))
 
 
 UNSCALED = Scaling()
