@@ -79,6 +79,8 @@ def mechanisms() -> str:
         "Choices, between weights and mix": catalogue.CHOICES,
         "Positions": catalogue.POSITIONS,
         "Rotations": catalogue.ROTATIONS,
+        "Heads": catalogue.HEADS,
+        "Caches": catalogue.CACHES,
     }
     parts = []
     for title, rows in tables.items():

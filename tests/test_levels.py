@@ -28,6 +28,7 @@ ATTENTION_LEVELS = [
     {"attend"},
     {"caches"},
     {"heads"},
+    {"rotary_heads", "pooling"},
     {"catalogue", "pytorch"},
 ]
 

@@ -8,18 +8,33 @@ import torch
 
 from regard.attention import (
     biases,
+    caches,
+    heads,
     kernels,
     lengths,
     masks,
     normalizers,
     patterns,
+    pooling,
     positions,
     rotary,
+    rotary_heads,
     scalings,
     scores,
     shifts,
 )
-from regard.attention.catalogue import BIASES, CHOICES, MASKS, NORMALIZERS, POSITIONS, ROTATIONS, SCORES, Row
+from regard.attention.catalogue import (
+    BIASES,
+    CACHES,
+    CHOICES,
+    HEADS,
+    MASKS,
+    NORMALIZERS,
+    POSITIONS,
+    ROTATIONS,
+    SCORES,
+    Row,
+)
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
 from tests.attention.judge import SIZES as ODD
@@ -34,6 +49,8 @@ TABLES: dict[str, Mapping[str, Row[Any]]] = {
     "choices": CHOICES,
     "positions": POSITIONS,
     "rotations": ROTATIONS,
+    "heads": HEADS,
+    "caches": CACHES,
 }
 ROWS = [(table, name) for table, rows in TABLES.items() for name in rows]
 JOINS = {masks.Joined, masks.Both, masks.Either, masks.Opposite, biases.Sum, kernels.Kernel}
@@ -68,6 +85,8 @@ def test_what_a_row_draws_follows_the_seed(table: str, name: str) -> None:
         ([normalizers], "normalizers", normalizers.Normalizer),
         ([positions], "positions", torch.nn.Module),
         ([rotary], "rotations", torch.nn.Module),
+        ([heads, rotary_heads, pooling], "heads", torch.nn.Module),
+        ([caches], "caches", caches.Cache),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )

@@ -51,7 +51,8 @@ def check_differences_only(name: str, query_at: int, key_at: int, shift: int, le
 
     def product(by: int) -> Tensor:
         turned = part(query, query_at + by, length=length), part(key, key_at + by, length=length)
-        return (turned[0] * turned[1]).sum(dim=-1)
+        result: Tensor = (turned[0] * turned[1]).sum(dim=-1)
+        return result
 
     assert_same(product(shift), product(0), 1e-9)
 
@@ -67,7 +68,7 @@ def test_products_depend_on_differences_only(name: str, query_at: int, key_at: i
 def test_turning_keeps_lengths_up_to_the_amplitude(name: str) -> None:
     part, given = build(name), vectors(13)
     turned = part(given, 5)
-    first, rest = given.split((part.rotary_dim, WIDTH - part.rotary_dim), dim=-1)
+    first, rest = given[..., : part.rotary_dim], given[..., part.rotary_dim :]
     assert_same(turned[..., : part.rotary_dim].norm(dim=-1), part.scaling.amplitude * first.norm(dim=-1))
     assert torch.equal(turned[..., part.rotary_dim :], rest)
 

@@ -19,7 +19,7 @@ def found(scaling: Scaling, length: int = 1, *, base: float = 10_000.0, rotary_d
     return numbers
 
 
-def close(numbers: Sequence[float]) -> object:
+def close(numbers: float | Sequence[float]) -> object:
     return pytest.approx(numbers, rel=1e-12)
 
 

@@ -24,24 +24,26 @@ class Memory(NamedTuple):
         key: Prepared keys; those that no query of their batch entry may see are zero.
         value: Values, likewise.
         mask: Which keys may be seen; joined with the mask of each call.
+        first_key: Position of the first key; not 0 where a cache let go of earlier ones.
     """
 
     key: Float[Tensor, "B G K E"]
     value: Float[Tensor, "B G K D"]
     mask: Mask = Everything()
+    first_key: int = 0
 
     def keep(self, entries: Int[Tensor, "N"]) -> "Memory":
         """Return the memory of the chosen batch entries, in this order."""
         key, value = self.key.index_select(0, entries), self.value.index_select(0, entries)
-        return Memory(key, value, self.mask.keep(entries))
+        return Memory(key, value, self.mask.keep(entries), self.first_key)
 
 
 class AttentionCall(NamedTuple):
     """One call: tensors and parts.
 
     Query and key are prepared by the score; the ways pair them. `offset` is the position of the first query,
-    `first_key` that of the first key: not 0 in a block of a longer call. `dropout` is what is to be dropped now: 0 in
-    evaluation.
+    `first_key` that of the first key: not 0 in a block of a longer call, and behind a cache that let go of keys.
+    `dropout` is what is to be dropped now: 0 in evaluation.
     """
 
     query: Float[Tensor, "B H Q E"]
@@ -110,6 +112,7 @@ def prepared_call(
         dropout,
         score.scale(width) if scale is None else scale,
         offset,
+        memory.first_key,
     )
     check_fit(call)
     return call

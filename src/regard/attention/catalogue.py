@@ -10,9 +10,11 @@ from typing import Generic, NamedTuple, TypeVar
 
 import torch
 
-from regard.attention.attend import EVERYTHING
+from regard.attention.attend import EVERYTHING, Attention
 from regard.attention.biases import Alibi, Bias, BucketBias, GaussianBias, TensorBias
+from regard.attention.caches import Cache, FixedCache, GrowingCache, SlidingCache
 from regard.attention.choices import Sampled, sample
+from regard.attention.heads import CrossAttention, SelfAttention
 from regard.attention.kernels import Boxcar, Constant, Gaussian, Triangular
 from regard.attention.lengths import Documents, Padding
 from regard.attention.masks import Mask
@@ -35,8 +37,10 @@ from regard.attention.patterns import (
     TensorMask,
     Window,
 )
+from regard.attention.pooling import AttentionPooling
 from regard.attention.positions import GridPositions, LearnedPositions, SinusoidalPositions
 from regard.attention.rotary import Rotary, neighbors
+from regard.attention.rotary_heads import RotarySelfAttention
 from regard.attention.scalings import UNSCALED, DynamicNtk, LinearScaling, Llama3, LongRope, Proportional, Scaling, Yarn
 from regard.attention.scores import Additive, Cosine, Dot, General, Location, Relative, ScaledDot, Score
 from regard.attention.shifts import Shifted
@@ -333,5 +337,58 @@ ROTATIONS: Mapping[str, Row[Rotary]] = {
         "angles divided by a factor; all but the first pairs stand still",
         "Gemma 4, 2026",
         lambda sizes: rotary(sizes, Proportional(share=0.5, factor=2.0)),
+    ),
+}
+
+CACHES: Mapping[str, Row[Cache]] = {
+    "growing": Row("all keys and values so far", "Shazeer 2019, 2.4", lambda sizes: GrowingCache(capacity=2)),
+    "fixed": Row(
+        "the same, in storage for so many that is made once",
+        "Shazeer 2019, 2.4",
+        lambda sizes: FixedCache(sizes.offset + sizes.queries),
+    ),
+    "sliding": Row(
+        "keys and values of the last W positions",
+        "Jiang et al. 2023, 2",
+        lambda sizes: SlidingCache(window=3),
+    ),
+}
+
+
+def width(sizes: Sizes) -> tuple[int, int]:
+    """Return the width of a model and its number of heads: twice those of the call, so that heads can be shared."""
+    return 2 * sizes.heads * sizes.query_dim, 2 * sizes.heads
+
+
+HEADS: Mapping[str, Row[torch.nn.Module]] = {
+    "self": Row(
+        "each head: attend(W_q x, W_k x, W_v x); side by side, times W_o",
+        "Vaswani et al. 2017, 3.2.2",
+        lambda sizes: SelfAttention(*width(sizes), Attention()),
+    ),
+    "cross": Row(
+        "each head: attend(W_q x, W_k y, W_v y); side by side, times W_o",
+        "Vaswani et al. 2017, 3.2.3",
+        lambda sizes: CrossAttention(*width(sizes), Attention()),
+    ),
+    "grouped": Row(
+        "the same, neighboring heads sharing W_k and W_v",
+        "Ainslie et al. 2023, 2.2",
+        lambda sizes: SelfAttention(*width(sizes), Attention(), num_kv_heads=sizes.heads),
+    ),
+    "multi_query": Row(
+        "the same, all heads sharing W_k and W_v",
+        "Shazeer 2019, 3",
+        lambda sizes: SelfAttention(*width(sizes), Attention(), num_kv_heads=1),
+    ),
+    "rotary": Row(
+        "queries and keys turned by their positions before they attend",
+        "Su et al. 2021, 3.2.2",
+        lambda sizes: RotarySelfAttention(*width(sizes), Attention(), rotary(sizes), num_kv_heads=sizes.heads),
+    ),
+    "pooling": Row(
+        "learned queries in the place of W_q x",
+        "Lee et al. 2019, 3.2; Yang et al. 2016, 2.2",
+        lambda sizes: AttentionPooling(CrossAttention(*width(sizes), Attention()), num_queries=sizes.queries),
     ),
 }

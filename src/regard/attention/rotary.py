@@ -21,7 +21,7 @@ def neighbors(
     vectors: Float[Tensor, "*B N R"], cosine: Float[Tensor, "*C N P"], sine: Float[Tensor, "*C N P"]
 ) -> Float[Tensor, "*B N R"]:
     """Turn dimensions 2j and 2j + 1 together: the paper's pairs, and those of GPT-J (Su et al. 2021, eq. 34)."""
-    one, other = vectors.unflatten(-1, (-1, 2)).unbind(-1)
+    one, other = vectors[..., 0::2], vectors[..., 1::2]
     return torch.stack((one * cosine - other * sine, other * cosine + one * sine), dim=-1).flatten(-2)
 
 
