@@ -4,6 +4,7 @@ Ours are called with weights that are cut out of theirs, so that the gradients o
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,8 +13,14 @@ from torch import Tensor, nn
 
 from regard.attention.attend import Attention
 from regard.attention.biases import Alibi, DistanceBuckets
+from regard.attention.grid import Extent
 from regard.attention.heads import CrossAttention, SelfAttention
-from regard.attention.patterns import Causal, TensorMask
+from regard.attention.masks import Mask
+from regard.attention.normalizers import SinkSoftmax
+from regard.attention.patterns import Causal, TensorMask, Window
+from regard.attention.rotary import Rotary
+from regard.attention.rotary_heads import RotarySelfAttention
+from regard.attention.scalings import UNSCALED, Llama3, Scaling, Yarn
 from regard.attention.scores import Dot
 from tests.attention.judge import assert_same
 
@@ -179,6 +186,54 @@ def bloom() -> Pair:
     )
 
 
+def rotary(family: str, attention: Attention, scaling: Scaling, mask: Mask, **options: Any) -> Pair:
+    """Return a module of grouped heads that are turned by their positions."""
+    name = {"GptOss": "gpt_oss"}.get(family, family.lower())
+    module: Any = import_module(f"transformers.models.{name}.modeling_{name}")
+    common = {"hidden_size": WIDTH, "num_attention_heads": HEADS, "num_key_value_heads": 2, "head_dim": WIDTH // HEADS}
+    config = getattr(transformers, f"{family}Config")(**common, **options, attn_implementation="eager")
+    theirs = drawn(getattr(module, f"{family}Attention")(config, 0))
+    ours = RotarySelfAttention(
+        WIDTH, HEADS, attention, Rotary(WIDTH // HEADS, scaling=scaling, base=100.0), num_kv_heads=2
+    ).double()
+    weights = joined("query_key_value", theirs.q_proj, theirs.k_proj, theirs.v_proj) | joined("output", theirs.o_proj)
+    if family == "GptOss":
+        weights["attention.normalizer.sinks"] = theirs.sinks
+    shown = (mask & PADDING).dense(Extent(2, HEADS, 7, 7, 0, torch.device("cpu")))
+
+    def answer(states: Tensor, memory: Tensor) -> Tensor:
+        waves = getattr(module, f"{family}RotaryEmbedding")(config)(states, torch.arange(7)[None])
+        found: Tensor = theirs(states, position_embeddings=waves, attention_mask=added(shown))[0]
+        return found
+
+    return Pair(
+        dict(theirs.named_parameters()),
+        lambda states, memory: called(ours, weights, states, mask=mask & PADDING),
+        answer,
+    )
+
+
+def llama() -> Pair:
+    named = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    named |= {"original_max_position_embeddings": 16, "rope_theta": 100.0}
+    return rotary("Llama", Attention(), Llama3(4.0, 16), Causal(), rope_parameters=named)
+
+
+def gemma2() -> Pair:
+    attention = Attention(soft_cap=0.9, scale=7**-0.5)
+    named: dict[str, Any] = {"attn_logit_softcapping": 0.9, "query_pre_attn_scalar": 7, "sliding_window": 4}
+    plain = {"rope_type": "default", "rope_theta": 100.0}
+    return rotary("Gemma2", attention, UNSCALED, Causal() & Window(3, 0), rope_parameters=plain, **named)
+
+
+def gpt_oss() -> Pair:
+    named = {"rope_type": "yarn", "factor": 8.0, "beta_fast": 8.0, "beta_slow": 1.0, "truncate": False}
+    named |= {"original_max_position_embeddings": 64, "rope_theta": 100.0}
+    scaling = Yarn(8.0, 64, fast=8.0, rounded=False)
+    attention = Attention(normalizer=SinkSoftmax(HEADS))
+    return rotary("GptOss", attention, scaling, Causal() & Window(2, 0), rope_parameters=named, sliding_window=3)
+
+
 PAIRS: dict[str, Callable[[], Pair]] = {
     "bert": bert,
     "bart_self": lambda: bart(cross=False),
@@ -187,15 +242,18 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "t5_encoder": lambda: t5(decoder=False),
     "t5_decoder": lambda: t5(decoder=True),
     "bloom": bloom,
+    "llama": llama,
+    "gemma2": gemma2,
+    "gpt_oss": gpt_oss,
 }
-SINGLE = {"bloom"}  # normalizes in float32 whatever it is given
+SINGLE = {"bloom", "llama", "gemma2", "gpt_oss"}  # they normalize, or turn, in float32 whatever they are given
 
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_our_module_computes_what_theirs_does(name: str) -> None:
     torch.manual_seed(1)
     pair = PAIRS[name]()
-    tolerance = 1e-6 if name in SINGLE else 1e-9
+    tolerance = 1e-5 if name in SINGLE else 1e-9
     states = torch.randn(2, 7, WIDTH, dtype=torch.float64, requires_grad=True)
     memory = torch.randn(2, 7, WIDTH, dtype=torch.float64, requires_grad=True)
     answers = [run(states, memory) for run in (pair.ours, pair.theirs)]
