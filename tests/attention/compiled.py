@@ -11,14 +11,19 @@ import torch
 from torch import Tensor
 
 from regard.attention.attend import EVERYTHING, Attention, Run, attend, attention_weights, observers
+from regard.attention.biases import DistanceBuckets
 from regard.attention.call import AttentionCall
+from regard.attention.catalogue import ROTATIONS
+from regard.attention.heads import CrossAttention
 from regard.attention.kernels import Gaussian, Triangular
 from regard.attention.lengths import Documents, Padding
 from regard.attention.masks import Opposite
 from regard.attention.normalizers import AdaptiveEntmax, SinkSoftmax, Sparsemax
 from regard.attention.patterns import Adjacency, Causal, DilatedWindow, GlobalTokens, Window
+from regard.attention.pooling import AttentionPooling
+from regard.attention.rotary_heads import RotarySelfAttention
 from regard.attention.scores import Additive, Relative
-from tests.attention.judge import assert_same, case
+from tests.attention.judge import SIZES, assert_same, case
 
 Function = Callable[..., Tensor]
 DYNAMO_WARNS = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
@@ -81,6 +86,22 @@ def test_the_module_compiles_without_a_break() -> None:
 
     for lengths in (torch.tensor([4, 7]), torch.tensor([7, 7]), torch.tensor([0, 3])):
         assert_same(compiled(run)(given.query, given.key, lengths), run(given.query, given.key, lengths))
+
+
+@pytest.mark.parametrize("name", ["rotary", "yarn", "dynamic_ntk"])
+def test_turned_and_shared_heads_compile_without_a_break(name: str) -> None:
+    rotary = ROTATIONS[name].build(SIZES._replace(query_dim=4))
+    heads = RotarySelfAttention(12, 3, Attention(), rotary, num_kv_heads=1)
+    pooling = AttentionPooling(CrossAttention(12, 3, Attention(), num_kv_heads=1))
+    buckets = DistanceBuckets(3)
+
+    def run(states: Tensor, lengths: Tensor) -> Tensor:
+        mask = Causal() & Padding(lengths)
+        return pooling(heads(states, mask=mask, bias=buckets(7, 7)), Padding(lengths))  # type: ignore[no-any-return]
+
+    for lengths in (torch.tensor([4, 7]), torch.tensor([7, 7]), torch.tensor([0, 3])):
+        states = torch.randn(2, 7, 12)
+        assert_same(compiled(run)(states, lengths), run(states, lengths))
 
 
 def test_autocast_compiles_without_a_break() -> None:

@@ -16,7 +16,17 @@ from regard.attention.scalings import DynamicNtk
 from regard.attention.scores import Cosine
 from regard.errors import OptionError
 from tests.attention.judge import SIZES, assert_same
-from tests.attention.test_heads import MODEL, biased, check_cached_equals_full, check_reordered, states
+from tests.attention.test_heads import (
+    MODEL,
+    PADDED,
+    POISONS,
+    biased,
+    check_cached_equals_full,
+    check_reordered,
+    poisoned,
+    real,
+    states,
+)
 
 WIDTH = 4  # of a head
 FIXED = [name for name in ROTATIONS if name not in ("dynamic_ntk", "long_rope")]
@@ -152,6 +162,17 @@ def test_turned_heads_work_under_autocast(dtype: torch.dtype) -> None:
     ours = module().float()
     with torch.autocast("cpu", torch.bfloat16):
         assert ours(states(7).to(dtype), mask=Causal()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("poison", POISONS)
+@pytest.mark.parametrize("name", ["yarn", "dynamic_ntk"])
+@pytest.mark.parametrize("cached", [False, True])
+def test_poison_in_padded_rows_stays_there(poison: float, name: str, cached: bool) -> None:
+    ours = module(name, groups=1)
+    clean, dirty = (
+        real(ours(poisoned(fill), mask=PADDED, cache=GrowingCache() if cached else None)) for fill in (0.0, poison)
+    )
+    assert torch.equal(clean, dirty)
 
 
 # Refusals
