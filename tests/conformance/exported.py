@@ -17,10 +17,16 @@ from torch.export import Dim
 from regard.attention.attend import Attention, attend, attention_weights
 from regard.attention.biases import Alibi
 from regard.attention.heads import CrossAttention, SelfAttention
+from regard.attention.kernels import Gaussian, Triangular
 from regard.attention.lengths import Documents, Padding
 from regard.attention.masks import Opposite
+from regard.attention.normalizers import Sigmoid, SinkSoftmax, Sparsemax
 from regard.attention.patterns import Causal, DilatedWindow, Window
+from regard.attention.pooling import AttentionPooling
 from regard.attention.pytorch import MultiheadAttention, scaled_dot_product_attention
+from regard.attention.rotary import Rotary
+from regard.attention.rotary_heads import RotarySelfAttention
+from regard.attention.scalings import Llama3
 from regard.attention.scores import Additive, Cosine, General
 from regard.attention.shifts import Shifted
 from regard.models.transformer import Transformer, TransformerConfig
@@ -104,11 +110,23 @@ def test_attend_runs_elsewhere(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("score", [Additive(11, 11, 17), General(11, 11), Cosine(3.0)], ids=lambda s: type(s).__name__)
-def test_the_module_runs_elsewhere_with_any_score(score: nn.Module) -> None:
+PARTS = {
+    "additive": lambda: Attention(Additive(11, 11, 17)),
+    "general": lambda: Attention(General(11, 11)),
+    "cosine": lambda: Attention(Cosine(3.0)),
+    "gaussian": lambda: Attention(Gaussian(2.0)),
+    "triangular": lambda: Attention(Triangular(5.0)),
+    "sinks": lambda: Attention(normalizer=SinkSoftmax(6)),
+    "sigmoid": lambda: Attention(normalizer=Sigmoid()),
+    "sparsemax": lambda: Attention(normalizer=Sparsemax()),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_module_runs_elsewhere_with_any_part(name: str) -> None:
     torch.manual_seed(2)
     check(
-        Exported(lambda m, q, k, v, n: m(q, m.remember(k, v, Padding(n))), Attention(score)),  # type: ignore[arg-type]
+        Exported(lambda m, q, k, v, n: m(q, m.remember(k, v, Padding(n))), PARTS[name]()),
         [HEADS, HEADS, HEADS, {0: DYNAMIC}],
         (*heads(2, 5, 7), lengths(4, 7)),
         (*heads(3, 4, 9), lengths(0, 9, 2)),
@@ -123,6 +141,27 @@ def test_self_attention_runs_elsewhere() -> None:
         [STATES, STATES],
         (torch.randn(2, 5, 12), documents[0]),
         (torch.randn(3, 7, 12), documents[1]),
+    )
+
+
+def test_rotary_and_grouped_heads_run_elsewhere() -> None:
+    torch.manual_seed(7)
+    heads = RotarySelfAttention(24, 6, Attention(), Rotary(4, scaling=Llama3(4.0, 16)), num_kv_heads=2)
+    check(
+        Exported(lambda m, x: m(x, mask=Causal()), heads),
+        [STATES],
+        (torch.randn(2, 5, 24),),
+        (torch.randn(3, 8, 24),),
+    )
+
+
+def test_pooling_runs_elsewhere() -> None:
+    torch.manual_seed(8)
+    check(
+        Exported(lambda m, x, n: m(x, Padding(n)), AttentionPooling(CrossAttention(12, 3, Attention()), 2)),
+        [STATES, {0: DYNAMIC}],
+        (torch.randn(2, 5, 12), lengths(5, 3)),
+        (torch.randn(3, 8, 12), lengths(1, 8, 0)),
     )
 
 

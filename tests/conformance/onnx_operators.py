@@ -57,6 +57,7 @@ def attention(
     scale: float | None = None,
     softcap: float = 0.0,
     softmax_precision: int | None = None,
+    way: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return context, present key, present value and scores, as the operator does."""
     rank = query.dim()
@@ -87,7 +88,7 @@ def attention(
     how: dict[str, Any] = {"scale": scale, "offset": offset}
     capped = how | {"soft_cap": softcap or None}
     seen = capped | {"bias": bias, "mask": mask}
-    context = attend(query, key, value, normalizer=normalizer, **seen)
+    context = attend(query, key, value, normalizer=normalizer, way=way, **seen)
     output = {
         0: lambda: attention_weights(query, key, normalizer=Scores(), **how),
         1: lambda: attention_weights(query, key, normalizer=Scores(), **capped),
