@@ -270,6 +270,7 @@ def within(inner: range, outer: range) -> bool:
 
 
 SMALL = 256 * 256
+"""Cells of a map that are sooner computed than cut in halves."""
 
 
 def seen_by_halves(mask: Mask, extent: Extent) -> Bool[Tensor, "#B K"]:
