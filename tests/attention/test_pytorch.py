@@ -124,7 +124,7 @@ def test_the_module_holds_pytorchs_parameters() -> None:
         assert {n: p.shape for n, p in ours.state_dict().items()} == {
             n: p.shape for n, p in theirs.state_dict().items()
         }
-    assert isinstance(ours, nn.MultiheadAttention)
+        assert isinstance(ours, nn.MultiheadAttention)
 
 
 def test_the_module_reads_keys_and_values_of_other_widths() -> None:

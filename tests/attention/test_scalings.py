@@ -115,7 +115,7 @@ def test_yarn_mixes_between_whole_pairs_or_not() -> None:
     """Over 2000 the pairs 1.63 and 3.14 turn 7.5 and 0.23 times: with whole ones, pairs 1 and 2 are mixed too."""
     scaling = Yarn(4.0, 2000, fast=7.5, slow=0.23)
     ends = [8 * math.log(2000 / (2 * math.pi * turns)) / (2 * math.log(10_000)) for turns in (7.5, 0.23)]
-    for one, first, last in ((scaling, 1, 4), (replace(scaling, rounded=False), *ends)):
+    for one, (first, last) in ((scaling, (1.0, 4.0)), (replace(scaling, rounded=False), ends)):
         slowed = [min(max((j - first) / (last - first), 0), 1) for j in range(4)]
         assert found(one) == close([f * (1 - s) + f / 4 * s for f, s in zip(PLAIN, slowed, strict=True)])
     assert (math.floor(ends[0]), math.ceil(ends[1])) == (1, 4)

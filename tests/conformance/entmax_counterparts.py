@@ -59,13 +59,20 @@ class Entmax15(Sparsemax):
     alpha = 1.5
 
 
-COUNTERPARTS = [sparsemax, entmax15, sparsemax_bisect, entmax_bisect, Sparsemax, Entmax15]
+COUNTERPARTS: dict[str, object] = {
+    "sparsemax": sparsemax,
+    "entmax15": entmax15,
+    "sparsemax_bisect": sparsemax_bisect,
+    "entmax_bisect": entmax_bisect,
+    "Sparsemax": Sparsemax,
+    "Entmax15": Entmax15,
+}
 
 
 def pytest_configure() -> None:
     """Replace the functions wherever the package holds them."""
     torch.manual_seed(1)
     for module in (entmax, activations, losses, root_finding):
-        for counterpart in COUNTERPARTS:
-            if hasattr(module, counterpart.__name__):
-                setattr(module, counterpart.__name__, counterpart)
+        for name, counterpart in COUNTERPARTS.items():
+            if hasattr(module, name):
+                setattr(module, name, counterpart)

@@ -183,5 +183,5 @@ def test_random_rotations_are_those_of_the_reference_evaluator() -> None:
         if by_position:
             there["position_ids"] = numbers.integers(0, 17, (batch, length))
         (expected,) = evaluated("RotaryEmbedding", TABLES, ["Y"], there, named)
-        (actual,) = rotary_embedding(*(tensor(array) for array in there.values()), **named)
+        (actual,) = rotary_embedding(*(tensor(array) for array in there.values()), **named)  # type: ignore[arg-type]
         torch.testing.assert_close(actual, tensor(expected), msg=lambda text: f"seed {seed}, {named}: {text}")  # noqa: B023

@@ -168,7 +168,7 @@ def bloom() -> Pair:
 
     def by_part(fused: Tensor) -> Tensor:
         """Put the rows in the order part, head, width instead of head, part, width."""
-        return fused.unflatten(0, (HEADS, 3, -1)).transpose(0, 1).flatten(0, 2)
+        return fused.view(HEADS, 3, WIDTH // HEADS, -1).transpose(0, 1).reshape(fused.shape)
 
     weights = joined("output", theirs.dense)
     weights["query_key_value.weight"] = by_part(theirs.query_key_value.weight)

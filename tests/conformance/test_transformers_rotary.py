@@ -39,8 +39,8 @@ def drawn(kind: str, seed: int) -> tuple[Scaling, dict[str, Any], int]:
     if kind == "longrope":
         short, long = ([draw.uniform(1, 9) for _ in range(pairs)] for _ in range(2))
         attention = draw.choice([None, 1.3])
-        scaling = LongRope(short, long, factor, ORIGINAL, attention)
-        return scaling, named | {"short_factor": short, "long_factor": long, "attention_factor": attention}, 2 * pairs
+        named |= {"short_factor": short, "long_factor": long, "attention_factor": attention}
+        return LongRope(short, long, factor, ORIGINAL, attention), named, 2 * pairs
     fast, slow, attention = draw.choice([32.0, 8.0]), draw.choice([1.0, 2.0]), draw.choice([None, 0.7])
     rounded = draw.choice([True, False])
     scaling = Yarn(factor, ORIGINAL, fast, slow, attention, rounded)

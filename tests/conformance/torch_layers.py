@@ -79,9 +79,8 @@ class AdaptedDecoderLayer(Adapted):
         tgt_key_padding_mask: Tensor | None = None,
         memory_key_padding_mask: Tensor | None = None,
     ) -> Tensor:
-        remembered = self.block.cross_attention.remember(
-            self.rows(memory), mask_of(memory_mask, memory_key_padding_mask)
-        )
+        cross: Any = self.block.cross_attention
+        remembered = cross.remember(self.rows(memory), mask_of(memory_mask, memory_key_padding_mask))
         states = self.block(self.rows(tgt), remembered, mask=mask_of(tgt_mask, tgt_key_padding_mask))
         return self.like(states, tgt)
 

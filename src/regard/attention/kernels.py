@@ -114,5 +114,5 @@ def distances(query: Float[Tensor, "B H Q E"], key: Float[Tensor, "B H K E"]) ->
     """Return the distance of every query from every key, in float32 at least, with no [Q K E] tensor on the way."""
     query, key = (side.to(torch.promote_types(side.dtype, torch.float32)) for side in (query, key))
     if torch.compiler.is_exporting():  # ONNX has no cdist (onnxscript 0.7)
-        return torch.linalg.vector_norm(query.unsqueeze(-2) - key.unsqueeze(-3), dim=-1)
+        return (query.unsqueeze(-2) - key.unsqueeze(-3)).norm(dim=-1)  # type: ignore[no-any-return]
     return torch.cdist(query, key, compute_mode="donot_use_mm_for_euclid_dist")

@@ -53,7 +53,8 @@ def scaled_dot_product_attention(
     if not enable_gqa and not query.shape[-3] == key.shape[-3] == value.shape[-3]:
         heads = broadcast("heads", *(tensor.shape[-3:-2] for tensor in (query, key, value)))
         query, key, value = (tensor.expand(*batch, *heads, -1, -1) for tensor in (query, key, value))
-    mask, bias = Causal() if is_causal else EVERYTHING, None
+    mask: Mask = Causal() if is_causal else EVERYTHING
+    bias: Bias | None = None
     if attn_mask is not None:
         added = lifted(attn_mask, rank)
         if rank > 4:
@@ -91,7 +92,7 @@ def by_key(padding: Tensor, key: Tensor) -> Tensor:
 def broadcast(axes: str, *shapes: torch.Size) -> torch.Size:
     """Return the common shape, or say what does not fit."""
     try:
-        return torch.broadcast_shapes(*shapes)
+        return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call, no-any-return]
     except RuntimeError:
         query, key, value = map(list, shapes)
         raise ShapeError(
@@ -177,7 +178,7 @@ class MultiheadAttention(nn.MultiheadAttention):
                     f"attn_mask of rank 3 must have the axes [{batch} batch entries * {self.num_heads} heads, queries, "
                     f"keys]; it has {list(attn_mask.shape)}."
                 )
-            attn_mask = attn_mask.unflatten(0, (batch, self.num_heads))
+            attn_mask = attn_mask.view(batch, self.num_heads, *attn_mask.shape[1:])
         for given in (attn_mask, key_padding_mask):
             if given is None:
                 continue
