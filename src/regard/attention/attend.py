@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.attention.autocast import without_autocast
+from regard.attention.autocast import autocasts, without_autocast
 from regard.attention.biases import Bias
 from regard.attention.call import AttentionCall, Memory, as_mask, check_numbers, memory_of, own_memory, prepared_call
 from regard.attention.grid import Extent
@@ -35,10 +35,12 @@ WAYS: dict[str, ModuleType] = {
     "flex": flex,
 }
 
+CUT = 256 * 256
+"""Queries times keys from which on it pays to skip what a mask hides: `benchmarks/ways.py`."""
 LONG = 1024 * 1024
-"""Queries times keys from which on a map is worth cutting: `benchmarks/ways.py`."""
-MOSTLY_HIDDEN = 0.5
-"""Share of a map up to which what a mask leaves is worth looking for: `benchmarks/ways.py`."""
+"""Queries times keys from which on a map is not held in one piece: `benchmarks/ways.py`."""
+SHARE = 0.7
+"""Share of a map that a mask may leave for the rest to be skipped: `benchmarks/ways.py`."""
 
 SCALED_DOT = ScaledDot()
 SOFTMAX = Softmax()
@@ -132,6 +134,8 @@ def run_call(call: AttentionCall, way: str = "auto") -> Float[Tensor, "B H Q E"]
 
 def outside_autocast(run: Run, call: AttentionCall) -> Tensor:
     """Run with autocast off: what a call holds is cast already."""
+    if not autocasts(call.query):
+        return run(call)
     with without_autocast(call.query):
         return run(call)
 
@@ -149,17 +153,31 @@ def watched(around: Observer, run: Run) -> Run:
 
 
 def chosen_way(call: AttentionCall) -> ModuleType:
-    """Choose the fastest way that can run the call; under torch.compile no size is looked at."""
+    """Choose the fastest way that can run the call; under torch.compile no size is looked at.
+
+    The batch never is: the last bits of half precision differ from way to way, and a sentence must be translated alike
+    in any company.
+    """
+    if torch.compiler.is_compiling():
+        return reference if fused.why_not(call) else fused
     chosen = in_one_piece(call)
-    if torch.compiler.is_compiling() or call.query.shape[2] * call.key.shape[2] < LONG:
+    if chosen is fused and (isinstance(call.mask, Everything) or fused.is_causal(call)):
+        return fused
+    scores = call.query.shape[2] * call.key.shape[2]
+    if scores < CUT:
         return chosen
-    extent = call.extent()
-    if share_left(call.mask, extent.query_positions, extent.key_positions) <= MOSTLY_HIDDEN:
-        if not flex.why_not(call):
-            return flex
-        if call.query.device.type == "cpu":
+    if call.query.device.type == "cpu":
+        if hides_much(call):
             return windowed
-    return chosen if chosen in (products, fused) else streamed
+    elif not flex.why_not(call) and (chosen is not fused or hides_much(call)):
+        return flex
+    return chosen if chosen is fused or scores < LONG else streamed
+
+
+def hides_much(call: AttentionCall) -> bool:
+    """Say whether the mask leaves so little that it pays to look for it."""
+    extent = call.extent()
+    return share_left(call.mask, extent.query_positions, extent.key_positions) <= SHARE
 
 
 def named_way(call: AttentionCall, way: str) -> ModuleType:

@@ -74,6 +74,8 @@ class AttentionCall(NamedTuple):
 
     def dense_mask(self) -> Bool[Tensor, "#B #H #Q #K"] | None:
         """Return the mask as a tensor; None where every query may look at every key."""
+        if isinstance(self.mask, Everything):
+            return None
         extent = self.extent()
         return None if self.mask.whole(extent) == "full" else self.mask.dense(extent)
 
@@ -127,11 +129,13 @@ def memory_of(score: Score, key: Tensor, value: Tensor, mask: Mask, extent: Exte
 
 def own_memory(query: Tensor, key: Tensor, value: Tensor, mask: Mask | Tensor, score: Score, offset: int) -> Memory:
     """Prepare keys and values for the queries of one call."""
-    for name, tensor in (("query", query), ("key", key), ("value", value)):
-        check_rank(name, tensor)
+    mask = as_mask(mask, offset)
+    if isinstance(mask, Everything):
+        return memory_of(score, key, value, mask, None)
+    check_rank("query", query)
+    check_rank("key", key)
     batch, heads, queries, _ = query.shape
-    extent = Extent(batch, heads, queries, key.shape[2], offset, query.device)
-    return memory_of(score, key, value, as_mask(mask, offset), extent)
+    return memory_of(score, key, value, mask, Extent(batch, heads, queries, key.shape[2], offset, query.device))
 
 
 def hide(
@@ -162,20 +166,20 @@ def hide_states(states: Float[Tensor, "B N M"], mask: Mask) -> Float[Tensor, "B 
 
 def as_mask(mask: Mask | Tensor, offset: int) -> Mask:
     """Return a mask; the first row of a tensor speaks of the first query."""
+    if isinstance(mask, Mask):
+        return mask
     if isinstance(mask, Tensor):
         return TensorMask(mask, first_query=offset)
-    if not isinstance(mask, Mask):
-        raise OptionError(f"mask must be a Mask or a boolean tensor, True = may look; it is {mask!r}.")
-    return mask
+    raise OptionError(f"mask must be a Mask or a boolean tensor, True = may look; it is {mask!r}.")
 
 
 def as_bias(bias: Bias | Tensor | None, offset: int) -> Bias | None:
     """Return a bias; the first row of a tensor speaks of the first query."""
+    if bias is None or isinstance(bias, Bias):
+        return bias
     if isinstance(bias, Tensor):
         return TensorBias(bias, first_query=offset)
-    if not (bias is None or isinstance(bias, Bias)):
-        raise OptionError(f"bias must be a Bias, a tensor of numbers to add to scores, or None; it is {bias!r}.")
-    return bias
+    raise OptionError(f"bias must be a Bias, a tensor of numbers to add to scores, or None; it is {bias!r}.")
 
 
 def check_rank(name: str, tensor: Tensor) -> None:
@@ -190,28 +194,31 @@ def check_memory(key: Tensor, value: Tensor) -> None:
     """Raise if keys and values cannot belong together."""
     check_rank("key", key)
     check_rank("value", value)
-    if key.shape[0] != value.shape[0]:
-        raise ShapeError(f"value has {value.shape[0]} batch entries and key has {key.shape[0]}.")
-    if key.shape[1:3] != value.shape[1:3]:
+    batch, heads, keys, _ = key.shape
+    value_batch, value_heads, values, _ = value.shape
+    if value_batch != batch:
+        raise ShapeError(f"value has {value_batch} batch entries and key has {batch}.")
+    if value_heads != heads or values != keys:
         raise ShapeError(
-            f"key has {key.shape[1]} heads of {key.shape[2]} positions and value has {value.shape[1]} of "
-            f"{value.shape[2]}; they belong together, position by position."
+            f"key has {heads} heads of {keys} positions and value has {value_heads} of "
+            f"{values}; they belong together, position by position."
         )
-    if key.shape[2] == 0:
+    if keys == 0:
         raise ShapeError("key has length 0; there is nothing to attend to.")
 
 
 def check_fit(call: AttentionCall) -> None:
     """Raise if the parts of a call do not fit each other."""
-    query, key = call.query, call.key
-    batch, heads = query.shape[:2]
-    for name, tensor in (("key", key), ("value", call.value)):
-        if tensor.dtype != query.dtype or tensor.device != query.device:
+    query, key, value = call[:3]
+    dtype, device = query.dtype, query.device
+    for name, tensor in (("key", key), ("value", value)):
+        if tensor.dtype != dtype or tensor.device != device:
             raise ShapeError(
-                f"{name} is {tensor.dtype} on {tensor.device} and query is {query.dtype} on {query.device}; "
+                f"{name} is {tensor.dtype} on {tensor.device} and query is {dtype} on {device}; "
                 "they must agree. Convert one with .to(...)."
             )
-    key_batch, key_heads = key.shape[:2]
+    batch, heads, _, _ = query.shape
+    key_batch, key_heads, _, _ = key.shape
     if key_batch != batch:
         raise ShapeError(f"key has {key_batch} batch entries and query has {batch}.")
     if key_heads == 0 or heads % key_heads:

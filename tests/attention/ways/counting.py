@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from regard.attention.call import AttentionCall
 from regard.attention.ways import windowed
-from regard.attention.ways.choice import in_one_piece
+from regard.attention.ways.choice import holding_the_map
 
 
 def numbers(tensor: Tensor) -> int:
@@ -62,8 +62,8 @@ def pairs_computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     def noted(call: AttentionCall) -> Any:
         found.append(call.query.shape[2] * call.key.shape[2])
-        return in_one_piece(call)
+        return holding_the_map(call)
 
     with monkeypatch.context() as patch:
-        patch.setattr(windowed, "in_one_piece", noted)
+        patch.setattr(windowed, "holding_the_map", noted)
         yield found

@@ -175,7 +175,8 @@ def test_a_tile_is_as_large_as_it_may_be_and_no_larger(tile: int, monkeypatch: p
 
 def test_auto_takes_it_for_every_additive_score_and_streams_it_where_the_map_is_long() -> None:
     assert chosen_way(case("additive", "causal", "tensor").call()) is additive
-    query = torch.zeros(1, 1, 1024, 1)
-    with torch.no_grad():
-        call = replace(case("additive"), query=query, key=query, value=query, score=Additive(1, 1, 1)).call()
-    assert chosen_way(call) is streamed
+    for length, way in ((1023, additive), (1024, streamed)):
+        query = torch.zeros(1, 1, length, 1)
+        with torch.no_grad():
+            call = replace(case("additive"), query=query, key=query, value=query, score=Additive(1, 1, 1)).call()
+        assert chosen_way(call) is way

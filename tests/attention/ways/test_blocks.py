@@ -60,9 +60,9 @@ def test_a_mask_is_asked_about_many_blocks_at_once() -> None:
     [
         (EVERYTHING, 1.0, 1.0),
         (Padding(torch.tensor([0, 0])), 0.0, 0.0),
-        (Causal(), 0.5, 0.6),
-        (Window(100, 100), 0.2, 0.35),
-        (Causal() & Window(100, 0), 0.1, 0.3),
+        (Causal(), 36 / 64, 36 / 64),
+        (Window(100, 100), 22 / 64, 22 / 64),
+        (Causal() & Window(100, 0), 15 / 64, 15 / 64),
         (Padding(torch.tensor([10, 250])), 0.25, 0.25),
         (~Window(100, 100), 1.0, 1.0),
     ],
@@ -74,7 +74,8 @@ def test_the_share_that_a_mask_leaves_is_told_by_eighths(mask: Mask, least: floa
 
 def test_the_share_of_a_small_or_empty_map_is_told() -> None:
     assert share_left(Causal(), range(0), range(7)) == 0
-    assert share_left(Causal(), range(3), range(2)) == 5 / 6
+    assert share_left(Causal(), range(3), range(2)) == 1
+    assert share_left(Causal(), range(256), range(256)) == 10 / 16
     assert share_left(Causal(), range(7, 8), range(8)) == 1
 
 

@@ -51,7 +51,7 @@ def test_a_block_of_the_map_is_held_and_never_all_of_it(parts: dict[str, Any], m
 def test_without_gradients_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn, _ = long_case()
     seen = []
-    monkeypatch.setattr(streamed, "checkpoint", lambda *given, **named: seen.append(given))
+    monkeypatch.setattr(streamed, "recomputed", lambda *given: seen.append(given))
     with torch.no_grad():
         assert_same(drawn.context("streamed"), drawn.context("reference"))
     assert seen == []
@@ -100,6 +100,7 @@ def test_gradients_of_gradients_are_right() -> None:
 
 
 def test_auto_streams_what_is_long_and_runs_in_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regard.attention.attend.CUT", 1)
     monkeypatch.setattr("regard.attention.attend.LONG", 5 * 7)
     ways: dict[str, Callable[[], Case]] = {
         "capped": lambda: case(soft_cap=1.0),

@@ -12,7 +12,7 @@ from regard.attention.attend import EVERYTHING, attend, chosen_way
 from regard.attention.lengths import Documents, Padding
 from regard.attention.masks import Mask
 from regard.attention.patterns import Causal, DilatedWindow, GlobalTokens, Window
-from regard.attention.ways import fused, windowed
+from regard.attention.ways import fused, products, windowed
 from tests.attention.judge import SIZES, Case, assert_same, assert_same_gradients, case, gradients
 from tests.attention.test_masks import masks
 from tests.attention.ways.counting import forward_and_backward, pairs_computed
@@ -85,6 +85,22 @@ def test_memory_is_that_of_what_is_left() -> None:
     )
 
 
+def test_more_weights_than_may_be_held_are_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    length = 640
+    leaves = states(length, heads=1, gradient=True)
+
+    def run() -> Tensor:
+        return attend(*leaves, mask=Causal(), dropout=0.3, way="windowed")
+
+    torch.manual_seed(5)
+    expected = torch.autograd.grad(run().square().sum(), leaves)
+    monkeypatch.setattr(windowed, "HELD", length * length // 2)
+    torch.manual_seed(5)
+    assert_same(torch.cat(torch.autograd.grad(run().square().sum(), leaves)), torch.cat(expected))
+    _, kept = forward_and_backward(run, leaves)
+    assert kept < length * length // 8
+
+
 @settings(max_examples=60)
 @given(masks())
 def test_joined_masks_of_any_kind_are_those_of_the_reference(make: Callable[[], Mask]) -> None:
@@ -145,12 +161,19 @@ def test_auto_skips_where_most_is_hidden(mask: Mask, skipped: bool) -> None:
     query = torch.zeros(1, 1, 1024, 4)
     call = replace(case(), query=query, key=query, value=query, mask=mask).call()
     assert chosen_way(call) is (windowed if skipped else fused)
-    shorter = replace(case(), query=query[:, :, :1000], key=query, value=query, mask=mask).call()
+    shorter = replace(case(), query=query[:, :, :63], key=query, value=query, mask=mask).call()
     assert chosen_way(shorter) is fused
 
 
+def test_auto_skips_the_future_in_half_precision() -> None:
+    """There products are as much faster than PyTorch's kernel as they are; what is short is taken in one piece."""
+    long, short = (torch.zeros(1, 1, length, 4, dtype=torch.bfloat16) for length in (256, 255))
+    for mask, query, way in ((Causal(), long, windowed), (Causal(), short, products), (EVERYTHING, long, products)):
+        assert chosen_way(replace(case(), query=query, key=query, value=query, mask=mask).call()) is way
+
+
 def test_auto_equals_the_reference_where_it_skips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("regard.attention.attend.LONG", 1)
+    monkeypatch.setattr("regard.attention.attend.CUT", 1)
     for score in ("scaled_dot", "additive"):
         for mask in ("window", "causal", "padding", "documents"):
             given = case(score, mask, sizes=SIZES._replace(queries=41, keys=47))

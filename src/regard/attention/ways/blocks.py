@@ -1,6 +1,10 @@
 """Calls cut into blocks, and which blocks a mask leaves."""
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from regard.attention.call import AttentionCall
 from regard.attention.masks import Block, Mask
@@ -27,8 +31,8 @@ def left(mask: Mask, queries: range, keys: range, size: int) -> list[tuple[range
 
 
 def share_left(mask: Mask, queries: range, keys: range) -> float:
-    """Return which share of a map the mask may leave, by eighths of its sides."""
-    rows, columns = (max(1, -(-len(side) // 8)) for side in (queries, keys))
+    """Return which share of a map the mask may leave, by eighths of its sides, or by 64 positions where it is small."""
+    rows, columns = (max(64, -(-len(side) // 8)) for side in (queries, keys))
     parts = [queries[start : start + rows] for start in range(0, len(queries), rows)]
     blocks = sum(len(run) for part in parts for run, _ in left(mask, part, keys, columns))
     return blocks / max(1, len(parts) * -(-len(keys) // columns))
@@ -50,6 +54,17 @@ def narrowed(call: AttentionCall) -> AttentionCall:
     """Bring keys and values back to the type of the query."""
     key, value = (tensor.to(call.query.dtype) for tensor in (call.key, call.value))
     return call._replace(key=key, value=value)
+
+
+def needs_gradient(call: AttentionCall) -> bool:
+    """Say whether query, key or value needs a gradient."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in call[:3])
+
+
+def recomputed(run: Callable[[AttentionCall], Tensor], block: AttentionCall) -> Tensor:
+    """Run a block, keep nothing of it, and compute it again in backward, with the same random numbers."""
+    context: Tensor = checkpoint(run, block, use_reentrant=False, preserve_rng_state=block.dropout > 0)
+    return context
 
 
 def by_rows(call: AttentionCall, rows: int) -> list[AttentionCall]:

@@ -6,20 +6,18 @@ import torch
 
 from regard.attention.call import AttentionCall
 from regard.attention.ways import additive, fused, products, reference
+from regard.attention.ways.blocks import needs_gradient
+
+FEW = 32
+"""Queries below which PyTorch's fused kernel is as good in half precision as two products: `benchmarks/ways.py`."""
 
 
 def in_one_piece(call: AttentionCall) -> ModuleType:
-    """Choose the fastest way for a map of moderate size; under torch.compile no size is looked at.
-
-    The bound is from `benchmarks/ways.py`. The batch is never looked at: the last bits of half precision differ from
-    way to way, and a sentence must be translated alike in any company.
-    """
-    if torch.compiler.is_compiling():
-        return reference if fused.why_not(call) else fused
-    halves_on_cpu = call.query.dtype in (torch.bfloat16, torch.float16) and call.query.device.type == "cpu"
-    if halves_on_cpu and call.query.shape[2] * call.key.shape[2] <= 512 * 512 and not products.why_not(call):
-        return products
-    return fused if not fused.why_not(call) else holding_the_map(call)
+    """Choose the fastest way for a map of moderate size."""
+    query = call.query
+    if query.dtype in (torch.bfloat16, torch.float16) and query.device.type == "cpu" and not products.why_not(call):
+        return products if query.shape[2] >= FEW or needs_gradient(call) else fused
+    return giving_weights(call) if fused.why_not(call) else fused
 
 
 def holding_the_map(call: AttentionCall) -> ModuleType:

@@ -23,22 +23,28 @@ def why_not(call: AttentionCall) -> str | None:
 
 def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
     """Run a call; causal attention from the first key's position without a mask tensor."""
-    causal = call.bias is None and call.offset == call.first_key and isinstance(call.mask, Causal)
+    query, key, value = call[:3]
+    causal = is_causal(call)
     added = None if causal else added_mask(call)
     context = functional.scaled_dot_product_attention(
-        call.query,
-        call.key,
-        call.value,
+        query,
+        key,
+        value,
         attn_mask=added,
         dropout_p=call.dropout,
         is_causal=causal,
         scale=call.scale,
-        enable_gqa=call.query.shape[1] != call.key.shape[1],
+        enable_gqa=bool(query.shape[1] != key.shape[1]),  # a number of heads that torch.compile leaves open is none
     )
     if added is None or not torch.compiler.is_exporting():
         return context
     # What is exported to ONNX (onnxscript 0.7) hides by the least number, and a query that sees nothing sees all.
     return context.masked_fill(~sees_something(added), 0.0)
+
+
+def is_causal(call: AttentionCall) -> bool:
+    """Say whether the kernels need to be told of no mask but by one word."""
+    return call.bias is None and call.offset == call.first_key and isinstance(call.mask, Causal)
 
 
 def sees_something(added: Tensor) -> Bool[Tensor, "#B #H #Q 1"]:

@@ -6,10 +6,9 @@ Since only the queries are cut, a row's weights are normalized as ever: any scor
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from regard.attention.call import AttentionCall
-from regard.attention.ways.blocks import by_rows, narrowed, widened
+from regard.attention.ways.blocks import by_rows, narrowed, recomputed, widened
 from regard.attention.ways.choice import holding_the_map
 
 SCORES = 2**21
@@ -26,11 +25,9 @@ def why_not(call: AttentionCall) -> str | None:
 def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
     """Run a call."""
     blocks = by_rows(widened(call), rows(call))
-    if not torch.is_grad_enabled():
-        return torch.cat([run_block(block) for block in blocks], dim=2)
-    again = call.dropout > 0  # whether the random numbers of forward are needed again
-    contexts = [checkpoint(run_block, block, use_reentrant=False, preserve_rng_state=again) for block in blocks]
-    return torch.cat(contexts, dim=2)
+    if torch.is_grad_enabled():  # of parameters too, which a call does not name
+        return torch.cat([recomputed(run_block, block) for block in blocks], dim=2)
+    return torch.cat([run_block(block) for block in blocks], dim=2)
 
 
 def run_block(block: AttentionCall) -> Float[Tensor, "B H Q D"]:

@@ -15,13 +15,15 @@ from regard.attention.biases import TensorBias
 from regard.attention.call import AttentionCall
 from regard.attention.grid import Extent
 from regard.attention.patterns import TensorMask
-from regard.attention.ways.blocks import by_rows, left, narrowed, widened
-from regard.attention.ways.choice import in_one_piece
+from regard.attention.ways.blocks import by_rows, left, narrowed, recomputed, widened
+from regard.attention.ways.choice import holding_the_map
 
 ROWS = 128
 """Queries in a block."""
 COLUMNS = 64
 """Keys in a block: a window is rounded up to these."""
+HELD = 2**26
+"""Weights of a batch entry that are held for backward; if there are more, blocks are computed again in backward."""
 
 
 def why_not(call: AttentionCall) -> str | None:
@@ -33,13 +35,22 @@ def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
     """Run a call."""
     wide = widened(call)
     keys, values = (pieces(tensor) for tensor in (wide.key, wide.value))
-    contexts = []
+    parts = []
     for block in by_rows(wide, ROWS):
         stretches = stretches_of(block)
         key, value = taken(keys, stretches), taken(values, stretches)
-        part = narrowed(patterned(block, stretches)._replace(key=key, value=value))
-        contexts.append(in_one_piece(part).run(part))
-    return torch.cat(contexts, dim=2)
+        parts.append(patterned(block, stretches)._replace(key=key, value=value))
+    held = sum(part.query.shape[1] * part.query.shape[2] * part.key.shape[2] for part in parts)
+    if held > HELD and torch.is_grad_enabled():
+        return torch.cat([recomputed(run_block, part) for part in parts], dim=2)
+    return torch.cat([run_block(part) for part in parts], dim=2)
+
+
+def run_block(part: AttentionCall) -> Float[Tensor, "B H Q D"]:
+    """Run a block of queries against its keys."""
+    part = narrowed(part)
+    context: Tensor = holding_the_map(part).run(part)
+    return context
 
 
 def stretches_of(block: AttentionCall) -> list[range]:
