@@ -1,5 +1,6 @@
 """The fast way of the additive score: the same numbers as tanh, and never the tensor of all pairs and features."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,11 +12,13 @@ from torch import Tensor
 
 from regard.attention.attend import attend, chosen_way
 from regard.attention.catalogue import MASKS, SCORES
+from regard.attention.lengths import Padding
 from regard.attention.scores import Additive, Positions
 from regard.attention.ways import additive, reference, streamed
 from tests.attention.judge import GROUPED, SIZES, Case, assert_same, case
+from tests.attention.test_call import check_poison
 from tests.attention.ways.counting import forward_and_backward
-from tests.attention.ways.test_parity import check_dropout
+from tests.attention.ways.test_parity import check_dropout, check_ways
 
 LONG = SIZES._replace(batch=1, heads=1, queries=53, keys=61, hidden_dim=67)
 PAIRS, FEATURES = 53 * 61, 67
@@ -104,7 +107,20 @@ def test_gradients_are_right_by_differences() -> None:
     ]
     assert torch.autograd.gradcheck(pairs, leaves)
     assert torch.autograd.gradgradcheck(pairs, leaves)
-    assert_same(pairs(*leaves), additive.plain(*leaves))
+    assert_same(pairs(*leaves), torch.tanh(leaves[0].unsqueeze(2) + leaves[1].unsqueeze(1)) @ leaves[2])
+    assert_same(additive.in_one_tile(*leaves), pairs(*leaves))
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf, 1e30])
+def test_poison_that_nobody_sees_leaks_nowhere(poison: float) -> None:
+    check_poison("additive", Padding(torch.tensor([4, 7])), poison, "additive")
+
+
+@pytest.mark.parametrize("tile", [1, 10**6])
+def test_few_pairs_and_many_are_computed_alike(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(additive, "TILE", tile)
+    for mask in ("causal", "padding"):
+        assert check_ways(case("additive", mask, "tensor", sizes=GROUPED, groups=2), ["additive"])
 
 
 def test_what_needs_no_gradient_gets_none() -> None:

@@ -20,7 +20,9 @@ from regard.attention.scores import Additive
 from regard.attention.ways import reference
 
 TILE = 2**20
-"""Numbers in a tile: few enough for a processor's cache, enough that the calls for one cost little beside it."""
+"""Numbers in a tile on CPUs: few enough for the cache, enough that the calls for one cost little beside it."""
+LARGE_TILE = 2**24
+"""The same on other devices, which want more to do at a time."""
 ROWS = 16
 """Queries in a tile, where there are as many: each key is read once for all of them."""
 
@@ -50,19 +52,26 @@ def pairs(call: AttentionCall) -> Float[Tensor, "B H Q K"]:
     wide = torch.promote_types(call.query.dtype, torch.float32)
     query = call.query.to(wide).reshape(batch * groups, heads // groups * queries, width)
     key = call.key.to(wide).reshape(batch * groups, keys, width)
-    scores: Tensor = Pairs.apply(query, key, call.score.vector.weight.view(-1).to(wide))  # type: ignore[no-untyped-call]
+    compute = in_one_tile if batch * heads * queries * keys * width <= tile_of(query) else Pairs.apply
+    scores: Tensor = compute(query, key, call.score.vector.weight.view(-1).to(wide))
     return scores.view(batch, heads, queries, keys).to(call.query.dtype)
 
 
-def plain(
+def tile_of(tensor: Tensor) -> int:
+    """Return how many numbers a tile has where a tensor is."""
+    return TILE if tensor.device.type == "cpu" else LARGE_TILE
+
+
+def in_one_tile(
     query: Float[Tensor, "N Q E"], key: Float[Tensor, "N K E"], vector: Float[Tensor, "E"]
 ) -> Float[Tensor, "N Q K"]:
-    """Compute v . tanh(q + k) as it is written."""
-    return torch.tanh(query.unsqueeze(2) + key.unsqueeze(1)) @ vector
+    """Compute v . tanh(q + k) for few pairs, of which PyTorch may keep what it needs for backward."""
+    s = torch.add(-2 * query.unsqueeze(2), key.unsqueeze(1), alpha=-2).sigmoid_()  # [N Q K E]
+    return torch.add(vector.sum(), s @ vector, alpha=-2)
 
 
 class Pairs(torch.autograd.Function):
-    """The function `plain`, tile by tile."""
+    """The same for many, tile by tile."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, vector: Tensor) -> Tensor:
@@ -77,7 +86,7 @@ class Pairs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute each tile again; what is to be differentiated once more is computed as it is written."""
+        """Compute each tile again; what is to be differentiated once more is computed in one, however large."""
         query, key, vector = saved = ctx.saved_tensors  # `streamed` computes them again when they are asked for, once
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             return differentiable(saved, ctx.needs_input_grad, gradient)
@@ -95,9 +104,9 @@ class Pairs(torch.autograd.Function):
 
 
 def differentiable(given: tuple[Tensor, ...], wanted: tuple[bool, ...], gradient: Tensor) -> tuple[Tensor | None, ...]:
-    """Return the gradients of `plain` by what is wanted, with a graph of their own."""
+    """Return the gradients of all pairs by what is wanted, with a graph of their own."""
     needed = [tensor for tensor, want in zip(given, wanted, strict=True) if want]
-    found = iter(torch.autograd.grad(plain(*given), needed, gradient, create_graph=True))
+    found = iter(torch.autograd.grad(in_one_tile(*given), needed, gradient, create_graph=True))
     return tuple(next(found) if want else None for want in wanted)
 
 
@@ -118,10 +127,10 @@ class Tiles:
     """The tiles of all pairs, one after the other in the same memory: places, and s = sigmoid(-2 (q + k)) there."""
 
     def __init__(self, query: Float[Tensor, "N Q E"], key: Float[Tensor, "N K E"]) -> None:
-        self.query, self.key = -2 * query, -2 * key
+        self.query, self.key = -2 * query, key
         entries, queries, width = query.shape
         keys = key.shape[1]
-        most = max(1, TILE // max(1, width))  # pairs in a tile
+        most = max(1, tile_of(query) // max(1, width))  # pairs in a tile
         self.sizes = (entries, queries, keys)
         each_keys = min(keys, max(1, most // ROWS))
         each_queries = min(queries, max(1, most // each_keys))
@@ -137,4 +146,4 @@ class Tiles:
             shape = (*query.shape[:2], *key.shape[2:])  # [n q k E]
             memory = query.new_empty(shape) if memory is None else memory  # the first is the largest
             tile = memory.view(-1)[: math.prod(shape)].view(shape)
-            yield Place(entries, queries, keys), torch.add(query, key, out=tile).sigmoid_()
+            yield Place(entries, queries, keys), torch.add(query, key, alpha=-2, out=tile).sigmoid_()

@@ -26,6 +26,8 @@ def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
     query, key, value = call[:3]
     causal = is_causal(call)
     added = None if causal else added_mask(call)
+    # A branch, since torch.compile may leave the number of heads open and the kernel takes no open answer.
+    grouped = {"enable_gqa": True} if query.shape[1] != key.shape[1] else {}
     context = functional.scaled_dot_product_attention(
         query,
         key,
@@ -34,7 +36,7 @@ def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
         dropout_p=call.dropout,
         is_causal=causal,
         scale=call.scale,
-        enable_gqa=bool(query.shape[1] != key.shape[1]),  # a number of heads that torch.compile leaves open is none
+        **grouped,
     )
     if added is None or not torch.compiler.is_exporting():
         return context

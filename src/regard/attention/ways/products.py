@@ -14,7 +14,7 @@ from regard.attention.call import AttentionCall
 from regard.attention.normalizers import Softmax
 
 CACHED = 2**18
-"""Scores at a time, if one head's are not more already: `benchmarks/ways.py`."""
+"""Scores at a time on CPUs, if one head's are not more already: `benchmarks/ways.py`."""
 
 
 def why_not(call: AttentionCall) -> str | None:
@@ -36,7 +36,8 @@ def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
     width = call.value.shape[-1]
     added, blind = added_and_blind(call)
     query, key, value = (call.query * call.scale).flatten(0, 1), call.key.flatten(0, 1), call.value.flatten(0, 1)
-    maps = list(maps_at_a_time(batch, heads, queries * call.key.shape[2]))
+    scores = queries * call.key.shape[2] if call.query.device.type == "cpu" else 0
+    maps = list(maps_at_a_time(batch, heads, scores))
     if len(maps) == 1:
         context = mixed(query, key, value, of_maps(added, call, *maps[0]), call.dropout)
     else:
@@ -64,8 +65,8 @@ def mixed(
 
 
 def maps_at_a_time(batch: int, heads: int, scores: int) -> Iterator[tuple[range, range]]:
-    """Divide the maps of all heads of all batch entries: several entries, or some heads of one."""
-    each = max(1, CACHED // max(1, scores))
+    """Divide the maps of all heads of all batch entries, of so many scores each: several entries, or heads of one."""
+    each = max(1, CACHED // scores) if scores else max(1, batch * heads)
     if each >= heads or batch == 0:
         entries = range(batch)
         several = max(1, each // max(1, heads))
