@@ -21,6 +21,7 @@ from regard.attention.masks import Opposite
 from regard.attention.normalizers import AdaptiveEntmax, SinkSoftmax, Sparsemax
 from regard.attention.patterns import Adjacency, Causal, DilatedWindow, GlobalTokens, Window
 from regard.attention.pooling import AttentionPooling
+from regard.attention.pytorch import MultiheadAttention, scaled_dot_product_attention
 from regard.attention.rotary_heads import RotarySelfAttention
 from regard.attention.scores import Additive, Relative
 from tests.attention.judge import SIZES, assert_same, case
@@ -153,6 +154,19 @@ def test_other_sizes_need_no_other_graph(name: str) -> None:
                 torch._dynamo.mark_dynamic(tensor, axis)
         with torch.compiler.set_stance("fail_on_recompile" if number else "default"):
             assert_same(compiled(run)(query, key, lengths), run(query, key, lengths))
+
+
+def test_the_counterparts_of_pytorchs_attention_compile_with_all_sizes_open() -> None:
+    torch.manual_seed(2)
+    module = MultiheadAttention(12, 3, batch_first=True, add_zero_attn=True)
+    hidden, x = torch.rand(2, 7) < 0.3, torch.randn(2, 7, 12)
+    functions: dict[str, Function] = {
+        "module": lambda x: module(x, x, x, hidden)[0],
+        "causal": lambda x: module(x, x, x, is_causal=True, need_weights=False)[0],
+        "function": lambda x: scaled_dot_product_attention(x, x, x, is_causal=True),
+    }
+    for run in functions.values():
+        assert_same(torch.compile(run, fullgraph=True, backend="eager", dynamic=True)(x), run(x))
 
 
 def test_an_observer_that_comes_and_goes_is_heard_in_compiled_code() -> None:
