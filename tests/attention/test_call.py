@@ -13,7 +13,7 @@ from regard.attention.call import Memory, hide
 from regard.attention.catalogue import SCORES
 from regard.attention.grid import Extent
 from regard.attention.lengths import Padding
-from regard.attention.masks import Mask
+from regard.attention.masks import Everything, Mask
 from regard.attention.patterns import Causal, TensorMask, Window
 from regard.errors import ShapeError
 from tests.attention.judge import GROUPED, PRODUCT_WAYS, Case, as_a_user, assert_same, case, gradients
@@ -127,6 +127,14 @@ def test_keep_chooses_batch_entries() -> None:
     memory = attention.remember(given.key, given.value, given.mask).keep(entries)
     assert isinstance(memory, Memory)
     assert_same(attention(given.query[entries], memory), given.context()[entries])
+
+
+def test_a_memory_keeps_no_mask_that_hides_nothing() -> None:
+    given = case()
+    for mask, kept in ((Padding(torch.tensor([7, 9])), False), (Padding(torch.tensor([7, 6])), True), (Causal(), True)):
+        memory = Attention().remember(given.key, given.value, mask)
+        assert (memory.mask is mask) == kept
+        assert isinstance(memory.mask, Everything) != kept
 
 
 def test_hide_hands_on_what_is_all_seen() -> None:

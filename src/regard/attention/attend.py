@@ -153,10 +153,9 @@ def watched(around: Observer, run: Run) -> Run:
 
 
 def chosen_way(call: AttentionCall) -> ModuleType:
-    """Choose the fastest way that can run the call; under torch.compile no size is looked at.
+    """Choose the fastest way that can run the call; under torch.compile no size is looked at, and the batch never.
 
-    The batch never is: the last bits of half precision differ from way to way, and a sentence must be translated alike
-    in any company.
+    The last bits of half precision differ from way to way, and a sentence must be translated alike in any company.
     """
     if torch.compiler.is_compiling():
         return reference if fused.why_not(call) else fused

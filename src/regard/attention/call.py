@@ -121,9 +121,16 @@ def prepared_call(
 
 
 def memory_of(score: Score, key: Tensor, value: Tensor, mask: Mask, extent: Extent | None) -> Memory:
-    """Prepare keys and values, hidden where the mask hides them from every query of the extent."""
+    """Prepare keys and values, hidden where the mask hides them from every query of the extent.
+
+    A mask that hides nothing, as the padding of sentences of one length, is not kept, since each call would ask it.
+    """
     check_memory(key, value)
-    key, value = hide(key, value, mask, extent)
+    if not isinstance(mask, Everything):
+        key, value = hide(key, value, mask, extent)
+        every = Extent(key.shape[0], 1, 1, key.shape[2], 0, key.device)
+        if mask.same_for_queries and mask.whole(every) == "full":
+            mask = Everything()
     return Memory(score.prepare_key(key), value, mask)
 
 
@@ -210,13 +217,8 @@ def check_memory(key: Tensor, value: Tensor) -> None:
 def check_fit(call: AttentionCall) -> None:
     """Raise if the parts of a call do not fit each other."""
     query, key, value = call[:3]
-    dtype, device = query.dtype, query.device
-    for name, tensor in (("key", key), ("value", value)):
-        if tensor.dtype != dtype or tensor.device != device:
-            raise ShapeError(
-                f"{name} is {tensor.dtype} on {tensor.device} and query is {dtype} on {device}; "
-                "they must agree. Convert one with .to(...)."
-            )
+    if not (query.dtype == key.dtype == value.dtype and query.device == key.device == value.device):
+        refuse_mixture(query, {"key": key, "value": value})
     batch, heads, _, _ = query.shape
     key_batch, key_heads, _, _ = key.shape
     if key_batch != batch:
@@ -228,6 +230,16 @@ def check_fit(call: AttentionCall) -> None:
         call.mask.check(call.extent())
     if call.bias is not None:
         call.bias.check(call.extent())
+
+
+def refuse_mixture(query: Tensor, others: dict[str, Tensor]) -> None:
+    """Raise and name the tensor that is of another type or elsewhere than the query."""
+    for name, tensor in others.items():
+        if tensor.dtype != query.dtype or tensor.device != query.device:
+            raise ShapeError(
+                f"{name} is {tensor.dtype} on {tensor.device} and query is {query.dtype} on {query.device}; "
+                "they must agree. Convert one with .to(...)."
+            )
 
 
 def check_numbers(soft_cap: float | None, dropout: float, scale: float | None) -> None:
