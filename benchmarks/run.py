@@ -17,6 +17,8 @@ from turns import ROOT
 
 Command = list[str | Path]
 
+WITH_BARS = ("training", "translating", "startup", "sdpa", "additive", "window", "bahdanau", "step")
+
 
 def commands(options: argparse.Namespace) -> dict[str, Command]:
     """Return the arguments of every benchmark; those held against bars first."""
@@ -25,6 +27,11 @@ def commands(options: argparse.Namespace) -> dict[str, Command]:
         "training": ["--data", options.data / "multi30k", *sides],
         "translating": sides,
         "startup": ["--threads", str(options.threads)],
+        "sdpa": [],
+        "additive": [],
+        "window": ["--peers", options.peers],
+        "bahdanau": [],
+        "step": [],
         "ways": [],
         "dropout": [],
         "objective": [],
@@ -48,7 +55,7 @@ def main() -> int:
         for name in options.only or chosen:
             print(f"\n== {name}", flush=True)
             saved = Path(folder) / f"{name}.jsonl"
-            with_bars: Command = ["--figures", saved] if name in ("training", "translating", "startup") else []
+            with_bars: Command = ["--figures", saved] if name in WITH_BARS else []
             program = Path(__file__).parent / f"{name}.py"
             done = subprocess.run([sys.executable, program, *chosen[name], *with_bars], check=False)
             failed += [name] if done.returncode else []

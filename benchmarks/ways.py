@@ -1,58 +1,66 @@
 """Time the ways of attention over sizes, types, masks and gradients on a CPU: what `auto` chooses by is read from this.
 
-    python benchmarks/ways.py [--threads 1 2] [--rounds 5] [--lengths 8 16 32 64 128 256 512] [--cpu-time]
+    python benchmarks/ways.py [--threads 2 1] [--rounds 7] [--lengths 16 32 ... 2048] [--cpu-time] [--cases]
 
-Ways run in turns and the least time counts; `--cpu-time` counts the process's own, for one thread on a busy machine.
-The first table has every case; the second says, for every bound on the map's size (queries times keys), what it costs
-to take products up to it and fused above it, and what it costs to take what `auto` chooses now: the mean over cases of
-the time by the chosen way over that by the faster one. Sequences attend to themselves, and as in decoding a step of one
-query, or of five beams, attends to what is kept.
+Ways take turns and the least time counts; `--cpu-time` counts the process's own, for one thread on a busy machine. The
+table says for each type, gradient and mask, and each length, how much longer every way takes than the fastest, in the
+geometric mean over batch sizes and widths, and what it costs to take what `auto` takes now; `--cases` prints each case.
+Sequences attend to themselves; as in decoding, a step of one query, or of five beams, attends to what is kept.
+Constants that are read from it: FEW in `ways/choice.py`; CUT, LONG and SHARE in `attend.py`; CACHED in
+`ways/products.py`, ROWS and COLUMNS in `ways/windowed.py`, which `--set ways.windowed.ROWS=256` tries out.
 """
 
 import argparse
+import importlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from figures import load_average, machine
+from rounds import Clock, add_round_options, chosen_clock, geometric_mean, kind
 from torch import Tensor
 
+from regard.attention.attend import WAYS as ALL_WAYS
 from regard.attention.attend import Run, attend, chosen_way, observers
 from regard.attention.call import AttentionCall
-from regard.attention.masks import Causal, Everything, Mask, Padding, TensorMask
+from regard.attention.lengths import Padding
+from regard.attention.masks import Everything, Mask
+from regard.attention.patterns import Causal, TensorMask, Window
 
-WAYS = ("reference", "products", "fused")
-LENGTHS = (8, 16, 32, 64, 128, 256, 512)
+WAYS = ("products", "fused", "windowed", "streamed")
+LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 SHAPES = ((1, 8), (8, 8), (64, 4))  # batch entries, heads
 WIDTHS = (32, 64)
 TYPES = (torch.float32, torch.bfloat16)
-MASKS = ("none", "padding", "causal")
-STEPS = ((1, 16), (1, 64), (5, 15), (5, 80), (5, 320))  # queries, keys
+MASKS = ("none", "padding", "causal", "causal, padding", "window")
+STEPS = ((1, 16), (1, 64), (1, 512), (5, 15), (5, 80), (5, 320))  # queries, keys
 MOST_SCORES = 2**25
 """Maps with more numbers than this are left out: they take long and the answer is known."""
 LEAST_SECONDS = 2e-3
 """A turn runs a call so often that it lasts about so long."""
+SHORTEST = 64
+"""Ways that cut a map are left out where it is shorter."""
 
 
 class Case(NamedTuple):
     """One call of attention."""
 
+    dtype: torch.dtype
+    gradient: bool
+    mask: str
     queries: int
     keys: int
     batch: int
     heads: int
     width: int
-    dtype: torch.dtype
-    mask: str
-    gradient: bool
 
     @property
     def scores(self) -> int:
-        """Size of a head's map."""
-        return self.queries * self.keys
+        """Size of all maps."""
+        return self.batch * self.heads * self.queries * self.keys
 
 
 class Times(NamedTuple):
@@ -61,17 +69,27 @@ class Times(NamedTuple):
     ways: dict[str, float]
     auto: str
 
+    def cost(self, way: str) -> float:
+        """Return how much longer a way takes than the fastest."""
+        return self.ways[way] / min(self.ways.values())
+
 
 def mask_of(case: Case) -> Mask:
     """Build the mask; padding hides up to a quarter of a row, the kin of a beam are a fifth of what is kept."""
     generator = torch.Generator().manual_seed(1)
-    if case.mask == "padding":
-        return Padding(torch.randint(3 * case.keys // 4, case.keys + 1, (case.batch,), generator=generator))
     if case.mask == "kin":
         kin = torch.rand(case.batch, 1, case.queries, case.keys, generator=generator) < 1 / case.queries
         kin[..., -case.queries :] |= torch.eye(case.queries, dtype=torch.bool)
         return TensorMask(kin)
-    return Causal() if case.mask == "causal" else Everything()
+    padding = Padding(torch.randint(3 * case.keys // 4, case.keys + 1, (case.batch,), generator=generator))
+    masks: dict[str, Mask] = {
+        "none": Everything(),
+        "padding": padding,
+        "causal": Causal(),
+        "causal, padding": Causal() & padding,
+        "window": Window(case.keys // 16, case.keys // 16),
+    }
+    return masks[case.mask]
 
 
 def states_of(case: Case) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,7 +119,8 @@ def choice(case: Case, states: tuple[Tensor, Tensor, Tensor], mask: Mask) -> str
     seen: list[str] = []
 
     def look(call: AttentionCall, run: Run) -> Tensor:
-        seen.append(chosen_way(call).__name__.rpartition(".")[2])
+        chosen = chosen_way(call)
+        seen.extend(name for name, way in ALL_WAYS.items() if way is chosen)
         return run(call)
 
     observers.append(look)
@@ -110,100 +129,93 @@ def choice(case: Case, states: tuple[Tensor, Tensor, Tensor], mask: Mask) -> str
     return seen[0]
 
 
-def measure(case: Case, rounds: int, clock: Callable[[], float]) -> Times:
+def measure(case: Case, rounds: int, clock: Clock) -> Times:
     """Return the least seconds of each way."""
     states, mask = states_of(case), mask_of(case)
-    least = dict.fromkeys(WAYS, math.inf)
+    auto = choice(case, states, mask)
+    cutting = ("windowed", "streamed") if case.queries >= SHORTEST else ()
+    least = dict.fromkeys((way for way in WAYS if way in ("products", "fused", auto, *cutting)), math.inf)
     times = 1
     for _ in range(rounds + 1):
-        for way in WAYS:
+        for way in least:
             started = clock()
             for _ in range(times):
                 run(case, states, mask, way)
             least[way] = min(least[way], (clock() - started) / times)
         times = max(1, round(LEAST_SECONDS / min(least.values())))
-    return Times(least, choice(case, states, mask))
+    return Times(least, auto)
 
 
 def cases(lengths: Sequence[int]) -> list[Case]:
     """List the grid, but what is too large: sequences of these lengths, then steps of decoding."""
-    grid = itertools.product(TYPES, (False, True), MASKS, WIDTHS, SHAPES, lengths)
+    grid = itertools.product(TYPES, (False, True), MASKS, lengths, SHAPES, WIDTHS)
     found = [
-        Case(length, length, batch, heads, width, dtype, mask, gradient)
-        for dtype, gradient, mask, width, (batch, heads), length in grid
+        Case(dtype, gradient, mask, length, length, batch, heads, width)
+        for dtype, gradient, mask, length, (batch, heads), width in grid
     ]
-    for dtype, width, (batch, heads), (queries, keys) in itertools.product(TYPES, WIDTHS, SHAPES, STEPS):
-        mask = "none" if queries == 1 else "kin"
-        found.append(Case(queries, keys, batch, heads, width, dtype, mask, False))
-    return [case for case in found if case.batch * case.heads * case.scores <= MOST_SCORES]
+    for dtype, (queries, keys), (batch, heads), width in itertools.product(TYPES, STEPS, SHAPES, WIDTHS):
+        found.append(Case(dtype, False, "none" if queries == 1 else "kin", queries, keys, batch, heads, width))
+    return [case for case in found if case.scores <= MOST_SCORES]
 
 
 def show_cases(times: dict[Case, Times]) -> None:
-    """Print products' time in microseconds, and the others' over it, and what `auto` chooses."""
-    print("\nqueries x keys, microseconds of products, reference / products, fused / products, choice of auto")
-    for (*rest,), group in itertools.groupby(times, key=lambda case: case[2:]):
-        batch, heads, width, dtype, mask, gradient = rest
-        print(f"{kind(dtype)}, {'with' if gradient else 'no'} gradient, mask {mask}, B{batch} H{heads} D{width}:")
-        for case in group:
-            found = times[case].ways
-            ratios = (found[way] / found["products"] for way in ("reference", "fused"))
-            cells = " ".join(f"{ratio:8.2f}" for ratio in ratios)
-            size = f"{case.queries} x {case.keys}"
-            print(f"{size:>10} {1e6 * found['products']:10.0f} {cells}  {times[case].auto}")
-
-
-def kind(dtype: torch.dtype) -> str:
-    """Name a type."""
-    return str(dtype).removeprefix("torch.")
-
-
-def cost(times: dict[Case, Times], bound: int | None) -> float:
-    """Return how much longer calls take by this bound, or by `auto`, than by the faster way, in the geometric mean."""
-    logarithms = []
-    for case, (found, auto) in times.items():
-        by_bound = "products" if bound is not None and case.scores <= bound else "fused"
-        chosen = auto if bound is None else by_bound
-        logarithms.append(math.log(found[chosen] / min(found["products"], found["fused"])))
-    return math.exp(sum(logarithms) / len(logarithms))
-
-
-def groups(times: dict[Case, Times]) -> dict[str, dict[Case, Times]]:
-    """Divide cases by what a rule may look at: type, need of gradient, and step or sequence."""
-    divided: dict[str, dict[Case, Times]] = {}
+    """Print the microseconds of every way in every case, and what `auto` chooses."""
     for case, found in times.items():
-        shape = "sequence" if case.queries == case.keys else "step"
-        gradient = "with gradient" if case.gradient else "no gradient"
-        divided.setdefault(f"{kind(case.dtype)}, {shape}, {gradient}", {})[case] = found
-    return divided | {"all": times}
+        words = f"{kind(case.dtype)}, {'with' if case.gradient else 'no'} gradient, mask {case.mask}"
+        sizes = f"{case.queries} x {case.keys} B{case.batch} H{case.heads} D{case.width}"
+        cells = ", ".join(f"{way} {1e6 * seconds:.0f}" for way, seconds in found.ways.items())
+        print(f"{words}: {sizes}: {cells}; auto {found.auto}")
 
 
-def show_bounds(times: dict[Case, Times], lengths: Sequence[int]) -> None:
-    """Print what each bound costs, and the cheapest."""
-    print("\nmean cost, 1.00 being the faster way everywhere; products up to so many scores a head:")
-    print(f"{'':34}", *(f"{f'{length}^2':>7}" for length in (0, *lengths)), "    auto  cheapest")
-    for name, group in groups(times).items():
-        costs = {length: cost(group, length**2) for length in (0, *lengths)}
-        cheapest = min(costs, key=lambda length: costs[length])
-        cells = " ".join(f"{found:7.2f}" for found in costs.values())
-        print(f"{name:34} {cells} {cost(group, None):8.2f}  {cheapest}^2")
+def show_costs(times: dict[Case, Times]) -> None:
+    """Print how much longer each way takes than the fastest, and `auto`'s choice."""
+    for group, of_group in itertools.groupby(times, key=lambda case: (*case[:3], case.queries == case.keys)):
+        dtype, gradient, mask, sequence = group
+        title = f"{kind(dtype)}, {'with' if gradient else 'no'} gradient, mask {mask}"
+        print(f"\n{title}{'' if sequence else ', step'}: queries x keys, times as long as the fastest way")
+        print(f"{'':>12}", *(f"{way:>10}" for way in (*WAYS, "auto")), "  taken")
+        for size, of_size in itertools.groupby(of_group, key=lambda case: (case.queries, case.keys)):
+            found = [times[case] for case in of_size]
+            costs = [
+                geometric_mean([each.cost(way) for each in found])
+                if all(way in each.ways for each in found)
+                else math.nan
+                for way in WAYS
+            ]
+            auto = geometric_mean([each.cost(each.auto) for each in found])
+            taken = ", ".join(sorted({each.auto for each in found}))
+            cells = " ".join("         -" if math.isnan(cost) else f"{cost:10.2f}" for cost in (*costs, auto))
+            print(f"{f'{size[0]} x {size[1]}':>12} {cells}  {taken}")
+
+
+def set_constant(text: str) -> None:
+    """Set a constant of a way, such as windowed.ROWS=256."""
+    place, _, value = text.partition("=")
+    module, _, name = place.rpartition(".")
+    setattr(importlib.import_module(f"regard.attention.{module}"), name, float(value) if "." in value else int(value))
 
 
 def main() -> None:
-    """Print both tables for each number of threads."""
+    """Print the table for each number of threads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
-    parser.add_argument("--cpu-time", action="store_true")
+    parser.add_argument("--cases", action="store_true", help="print every case")
+    parser.add_argument("--types", nargs="+", choices=[kind(dtype) for dtype in TYPES], help="these types alone")
+    parser.add_argument("--set", nargs="+", default=[], help="constants, such as ways.windowed.ROWS=256")
+    add_round_options(parser)
     options = parser.parse_args()
-    clock = time.process_time if options.cpu_time else time.perf_counter
+    for text in options.set:
+        set_constant(text)
     for threads in options.threads:
         torch.set_num_threads(threads)
         print(machine(threads), load_average(), sep="\n")
-        times = {case: measure(case, options.rounds, clock) for case in cases(options.lengths)}
-        show_cases(times)
-        show_bounds(times, options.lengths)
-        print(load_average())
+        started = time.perf_counter()
+        chosen = [case for case in cases(options.lengths) if kind(case.dtype) in (options.types or map(kind, TYPES))]
+        times = {case: measure(case, options.rounds, chosen_clock(options)) for case in chosen}
+        if options.cases:
+            show_cases(times)
+        show_costs(times)
+        print(f"{load_average()}, {time.perf_counter() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,11 @@ def mechanisms() -> str:
         "Biases": catalogue.BIASES,
         "Masks": catalogue.MASKS,
         "Normalizers": catalogue.NORMALIZERS,
+        "Choices, between weights and mix": catalogue.CHOICES,
         "Positions": catalogue.POSITIONS,
+        "Rotations": catalogue.ROTATIONS,
+        "Heads": catalogue.HEADS,
+        "Caches": catalogue.CACHES,
     }
     parts = []
     for title, rows in tables.items():

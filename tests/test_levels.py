@@ -20,14 +20,16 @@ LEVELS = [
     {"cli"},
 ]
 ATTENTION_LEVELS = [
-    {"grid", "autocast"},
-    {"scores", "biases", "masks", "normalizers", "positions"},
+    {"grid", "autocast", "entmax", "choices", "scalings"},
+    {"scores", "biases", "masks", "normalizers", "positions", "rotary"},
+    {"patterns", "lengths", "shifts", "kernels"},
     {"call"},
     {"ways"},
     {"attend"},
     {"caches"},
     {"heads"},
-    {"catalogue"},
+    {"rotary_heads", "pooling"},
+    {"catalogue", "pytorch"},
 ]
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jaxtyping
 import torch
@@ -17,14 +18,16 @@ from torch import Tensor
 from regard.attention.attend import EVERYTHING, WAYS, attend, attention_weights
 from regard.attention.biases import Bias
 from regard.attention.call import AttentionCall, own_memory, prepared_call
-from regard.attention.catalogue import BIASES, MASKS, SCORES, Sizes
+from regard.attention.catalogue import BIASES, MASKS, NORMALIZERS, SCORES, Sizes
 from regard.attention.masks import Mask
-from regard.attention.normalizers import Softmax
+from regard.attention.normalizers import Normalizer, Softmax
 from regard.attention.scores import Positions, ScaledDot, Score
+from tests.attention.plain_normalizers import weights_of
 
 SIZES = Sizes(batch=2, heads=3, queries=5, keys=7, query_dim=11, key_dim=11, hidden_dim=13)
 GROUPED = SIZES._replace(heads=6)  # six query heads over three or two: tiling them is not interleaving them
 VALUE_DIM = 17
+PRODUCT_WAYS = [name for name in WAYS if name not in ("additive", "flex")]  # on a CPU, with the softmax
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
@@ -42,9 +45,11 @@ class Case:
     scale: float | None = None
     offset: int = 0
     dropout: float = 0.0
+    normalizer: Normalizer = field(default_factory=Softmax)
 
     def parts(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in ("score", "bias", "mask", "soft_cap", "scale", "offset")}
+        names = ("score", "bias", "mask", "soft_cap", "scale", "offset", "normalizer")
+        return {name: getattr(self, name) for name in names}
 
     def context(self, way: str = "auto") -> Tensor:
         return attend(self.query, self.key, self.value, dropout=self.dropout, way=way, **self.parts())  # type: ignore[arg-type]
@@ -55,14 +60,15 @@ class Case:
     def call(self) -> AttentionCall:
         memory = own_memory(self.query, self.key, self.value, self.mask, self.score, self.offset)
         parts = self.parts() | {"mask": EVERYTHING}
-        return prepared_call(self.query, memory, normalizer=Softmax(), dropout=self.dropout, **parts)  # type: ignore[arg-type]
+        return prepared_call(self.query, memory, dropout=self.dropout, **parts)  # type: ignore[arg-type]
 
     def able_ways(self) -> list[str]:
         return [name for name in WAYS if not WAYS[name].why_not(self.call())]
 
     def to(self, dtype: torch.dtype) -> "Case":
         tensors = {name: getattr(self, name).detach().to(dtype) for name in ("query", "key", "value")}
-        return replace(self, score=copy.deepcopy(self.score).to(dtype), **tensors)
+        score, normalizer = copy.deepcopy(self.score).to(dtype), copy.deepcopy(self.normalizer).to(dtype)
+        return replace(self, score=score, normalizer=normalizer, **tensors)
 
 
 def case(
@@ -76,12 +82,13 @@ def case(
     soft_cap: float | None = None,
     scale: float | None = None,
     device: str = "cpu",
+    normalizer: str = "softmax",
 ) -> Case:
     """Draw a case in float64."""
     torch.manual_seed(seed)
     key_heads = sizes.heads if groups is None else groups
     with torch.device(device):
-        return Case(
+        given = Case(
             torch.randn(sizes.batch, sizes.heads, sizes.queries, sizes.query_dim, dtype=torch.float64),
             torch.randn(sizes.batch, key_heads, sizes.keys, sizes.key_dim, dtype=torch.float64),
             torch.randn(sizes.batch, key_heads, sizes.keys, VALUE_DIM, dtype=torch.float64),
@@ -91,10 +98,14 @@ def case(
             soft_cap,
             scale,
             sizes.offset,
+            normalizer=NORMALIZERS[normalizer].build(sizes).double(),
         )
+        for parameter in given.normalizer.parameters():
+            torch.nn.init.normal_(parameter)
+    return given
 
 
-def plain_score(score: str, part: Score, query: Tensor, key: Tensor, j: int) -> Tensor:
+def plain_score(score: str, part: Score, query: Tensor, key: Tensor, i: int, j: int) -> Tensor:
     """Score one query vector with one key vector, by the formula; a score that is not named here by its own code."""
     parameters = dict(part.named_parameters())
     if score in ("dot", "scaled_dot"):
@@ -108,13 +119,28 @@ def plain_score(score: str, part: Score, query: Tensor, key: Tensor, j: int) -> 
         return (parameters["vector.weight"][0] * hidden.tanh()).sum()
     if score == "location":
         return (parameters["weight.weight"][j] * query).sum()
+    if score == "relative":
+        vectors = parameters["vectors.weight"]
+        reach = len(vectors) // 2
+        return (query * (key + vectors[reach + max(-reach, min(reach, j - i))])).sum()
+    if score in KERNELS:
+        return KERNELS[score](part, (query - key).square().sum())
     prepared = part.prepare_query(query[None, None, None]), part.prepare_key(key[None, None, None])
-    return part.pair(*prepared, Positions(torch.tensor([0]), torch.tensor([j])))[0, 0, 0, 0]
+    return part.pair(*prepared, Positions(torch.tensor([i]), torch.tensor([j])))[0, 0, 0, 0]
+
+
+KERNELS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "gaussian": lambda part, square: -square * part.sharpness**2 / 2,
+    "boxcar": lambda part, square: torch.where(square <= part.width**2, 0.0, -math.inf).double(),
+    "triangular": lambda part, square: torch.log((1 - square.sqrt() / part.width).clamp(min=0)),
+    "constant": lambda part, square: torch.zeros_like(square),
+}
+"""The logarithms of the kernels, from the square of the distance."""
 
 
 def plain_scale(score: str, width: int) -> float:
     """Return what a score is multiplied by; SCORES builds the cosine with strength 3."""
-    return {"scaled_dot": 1 / math.sqrt(width), "cosine": 3.0}.get(score, 1.0)
+    return {"scaled_dot": 1 / math.sqrt(width), "relative": 1 / math.sqrt(width), "cosine": 3.0}.get(score, 1.0)
 
 
 def sum_of(terms: Iterator[Tensor]) -> Tensor:
@@ -148,18 +174,14 @@ def plain_row(
     group = h * case.key.shape[1] // case.query.shape[1]
     raised = {}
     for j, may_look in enumerate(allowed):
-        number = plain_score(score, case.score, case.query[b, h, q], case.key[b, group, j], j) * scale
+        number = plain_score(score, case.score, case.query[b, h, q], case.key[b, group, j], case.offset + q, j) * scale
         if case.soft_cap is not None:
             number = case.soft_cap * torch.tanh(number / case.soft_cap)
         if added is not None:
             number = number + added[j]
         if may_look and number.item() > -math.inf:
             raised[j] = number
-    greatest = max((number.item() for number in raised.values()), default=0.0)
-    exponentials = {j: torch.exp(number - greatest) for j, number in raised.items()}
-    total = sum_of(iter(exponentials.values()))
-    zero = torch.zeros((), dtype=torch.float64)
-    return torch.stack([exponentials[j] / total if j in exponentials else zero for j in range(len(allowed))])
+    return weights_of(case.normalizer, raised, h, len(allowed))
 
 
 def gradients(case: Case, run: Callable[[Case], Tensor]) -> dict[str, Tensor]:
@@ -167,7 +189,7 @@ def gradients(case: Case, run: Callable[[Case], Tensor]) -> dict[str, Tensor]:
     leaves = {name: getattr(case, name).detach().clone().requires_grad_() for name in ("query", "key", "value")}
     result = run(replace(case, **leaves))
     factors = torch.linspace(-1.0, 1.3, result.numel(), dtype=torch.float64, device=result.device)
-    named = leaves | dict(case.score.named_parameters())
+    named = leaves | dict(case.score.named_parameters()) | dict(case.normalizer.named_parameters())
     loss = (result.double() * factors.view(result.shape)).sum()
     found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {name: torch.zeros_like(named[name]) if g is None else g for name, g in zip(named, found, strict=True)}

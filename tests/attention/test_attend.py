@@ -11,12 +11,13 @@ from regard.attention import attend as module
 from regard.attention.attend import WAYS, Attention, Run, attend, attention_weights, observers
 from regard.attention.biases import TensorBias
 from regard.attention.call import AttentionCall
-from regard.attention.masks import Causal, Padding, TensorMask, Window
+from regard.attention.lengths import Padding
 from regard.attention.normalizers import Normalizer, Softmax
+from regard.attention.patterns import Causal, TensorMask, Window
 from regard.attention.scores import Additive, Cosine, Dot, General, Location, ScaledDot
 from regard.attention.ways import reference
 from regard.errors import InputError, OptionError, ShapeError
-from tests.attention.judge import as_a_user, assert_same, case
+from tests.attention.judge import PRODUCT_WAYS, as_a_user, assert_same, case
 
 # The module
 
@@ -59,8 +60,9 @@ def test_a_tensor_speaks_of_the_queries_of_the_call_whatever_the_offset() -> Non
 
 
 def test_the_module_says_what_it_is_made_of() -> None:
-    text = repr(Attention(Cosine(2.0), dropout=0.1, way="fused"))
+    text = repr(Attention(Cosine(2.0), normalizer=Halves(), dropout=0.1, way="fused"))
     assert "Cosine" in text
+    assert "Halves" in text
     assert "dropout=0.1" in text
     assert "way='fused'" in text
 
@@ -71,8 +73,8 @@ def test_the_module_says_what_it_is_made_of() -> None:
 class Halves(Normalizer):
     """Half the softmax: no fast way knows it."""
 
-    def __call__(self, scores: Tensor, mask: Tensor | None) -> Tensor:
-        return Softmax()(scores, mask) / 2
+    def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        return Softmax().forward(scores, mask) / 2
 
 
 def test_auto_runs_what_no_fast_way_can() -> None:
@@ -82,7 +84,7 @@ def test_auto_runs_what_no_fast_way_can() -> None:
     assert_same(2 * halves, case().context())
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", PRODUCT_WAYS)
 def test_a_way_that_is_named_is_taken(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
     real = WAYS[way].run
@@ -217,7 +219,7 @@ def test_attention_weights_refuse_what_attend_refuses() -> None:
 def test_attend_works_on_the_meta_device() -> None:
     on_meta = [tensor.to("meta") for tensor in FITTING.values()]
     for mask in (Causal(), Padding(torch.tensor([7, 5])), Padding(torch.tensor([7, 5], device="meta")) & Window(1, 2)):
-        for way in ("auto", *WAYS):
+        for way in ("auto", *PRODUCT_WAYS):
             assert attend(*on_meta, mask=mask, way=way).shape == (2, 3, 5, 11)
 
 
@@ -243,7 +245,7 @@ def watch() -> Iterator[Watch]:
     observers.remove(watch)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", PRODUCT_WAYS)
 def test_attend_and_the_module_cast_by_the_autocast_state(way: str, watch: Watch) -> None:
     given = case(mask="causal").to(torch.float32)
     attention = Attention(way=way)

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from regard.attention.attend import attend, attention_weights
-from regard.attention.biases import Bias, GaussianBias, TensorBias
+from regard.attention.biases import Alibi, Bias, BucketBias, DistanceBuckets, GaussianBias, TensorBias, alibi_slopes
 from regard.attention.catalogue import BIASES
 from regard.attention.grid import Extent
-from regard.errors import ShapeError
+from regard.errors import OptionError, ShapeError
 from tests.attention.judge import SIZES, as_a_user, assert_same, case
 
 EXTENT = Extent(batch=2, heads=3, queries=5, keys=7, offset=1, device=torch.device("cpu"))
@@ -57,6 +57,71 @@ def test_centers_learn_through_the_bias() -> None:
     assert bool((gradient != 0).all())
 
 
+@pytest.mark.parametrize("name", BIASES)
+@pytest.mark.parametrize("joined", [False, True])
+def test_keep_chooses_batch_entries(name: str, joined: bool) -> None:
+    torch.manual_seed(2)
+    bias = BIASES[name].build(SIZES._replace(offset=EXTENT.offset))
+    if joined:
+        bias = Distance() + bias + TensorBias(torch.randn(1, 3, 5, 7), first_query=1)
+    kept = bias.keep(torch.tensor([1, 1, 0]))
+    extent = EXTENT._replace(batch=3)
+    kept.check(extent)
+    expected = bias.dense(EXTENT).expand(2, 3, 5, 7)[[1, 1, 0]]
+    assert torch.equal(kept.dense(extent).expand(3, 3, 5, 7), expected)
+
+
+def check_slopes() -> None:
+    """1/2, 1/4, ... 1/256 for eight heads; sixteen begin with 1/sqrt(2) (Press et al. 2022, 3)."""
+    assert alibi_slopes(8) == [2.0**-n for n in range(1, 9)]
+    assert alibi_slopes(16)[:2] == [2.0**-0.5, 0.5]
+    assert alibi_slopes(1) == [2.0**-8]
+    assert alibi_slopes(3) == [2.0**-4, 2.0**-8, 2.0**-2]
+    assert alibi_slopes(12) == alibi_slopes(8) + alibi_slopes(16)[:8:2]
+    bias = Alibi(3)
+    added = bias.dense(EXTENT._replace(batch=1))
+    assert added.shape == (1, 3, 5, 7)
+    assert added[0, 0, 2].tolist() == [-d / 16 for d in (3, 2, 1, 0, 1, 2, 3)]
+    assert added[0, 2, 0].tolist() == [-d / 4 for d in (1, 0, 1, 2, 3, 4, 5)]
+
+
+def test_alibi_by_hand() -> None:
+    check_slopes()
+
+
+def check_buckets() -> None:
+    """The buckets of T5 (Raffel et al. 2020, 2.1): where each begins, and that both directions have their own."""
+    both = BucketBias(torch.zeros(32, 3), max_distance=128, bidirectional=True)
+    begin = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91, 150]
+    expected = [bucket for bucket in range(16) for _ in range(begin[bucket], begin[bucket + 1])]
+    assert both.bucket(-torch.arange(150)).tolist() == expected
+    assert both.bucket(torch.arange(1, 150)).tolist() == [16 + bucket for bucket in expected[1:]]
+    back = BucketBias(torch.zeros(8, 3), max_distance=20, bidirectional=False)
+    assert back.bucket(torch.tensor([3, 1, 0, -1, -3, -4, -5, -6, -8, -9, -13, -14, -99])).tolist() == (
+        [0, 0, 0, 1, 3, 4, 4, 5, 5, 6, 6, 7, 7]
+    )
+
+
+def test_buckets_by_hand() -> None:
+    check_buckets()
+
+
+def test_evaluated_buckets_are_those_by_position() -> None:
+    part = DistanceBuckets(3, num_buckets=8, max_distance=5)
+    evaluated = part(5, 7, offset=1)
+    evaluated.check(EXTENT)
+    assert torch.equal(evaluated.dense(EXTENT), part.bias().dense(EXTENT))
+    step = part(1, 7, offset=5)
+    assert torch.equal(step.dense(EXTENT._replace(queries=1, offset=5)), evaluated.dense(EXTENT)[:, :, 4:])
+
+
+def test_buckets_learn() -> None:
+    part = DistanceBuckets(3, num_buckets=8, max_distance=5, bidirectional=False)
+    part(5, 7).added.sum().backward()
+    assert part.weight.grad is not None
+    assert part.weight.grad.sum(dim=1).tolist() == [3 * n for n in (25, 4, 3, 2, 1, 0, 0, 0)]
+
+
 def check_bias_before_softmax() -> None:
     """A bias of log 3 on one of two equal keys makes it weigh three quarters."""
     key = torch.ones(1, 1, 2, 4, dtype=torch.float64)
@@ -83,6 +148,22 @@ def test_a_tensor_bias_speaks_of_the_queries_from_its_first_row_on() -> None:
     assert torch.equal(TensorBias(added, first_query=10).dense(later)[0, 0], added[2:5])
 
 
+@pytest.mark.parametrize("name", BIASES)
+def test_a_block_of_keys_is_cut_from_the_whole(name: str) -> None:
+    torch.manual_seed(2)
+    bias = BIASES[name].build(SIZES._replace(offset=EXTENT.offset))
+    block = EXTENT._replace(first_key=3, keys=2)
+    assert torch.equal(bias.dense(block).expand(2, 3, 5, 2), bias.dense(EXTENT).expand(2, 3, 5, 7)[..., 3:5])
+    assert torch.equal(bias.dense(block).expand(2, 3, 5, 2), bias.adds(*block.indices()).expand(2, 3, 5, 2))
+
+
+def test_a_block_of_keys_wants_a_tensor_with_columns_up_to_its_end() -> None:
+    bias = TensorBias(torch.ones(5, 7), first_query=1)
+    bias.check(EXTENT._replace(first_key=3, keys=4))
+    with pytest.raises(ShapeError, match=r"bias has shape \[1, 1, 5, 7\] .* needs \[2, 3, 5, 10\]"):
+        bias.check(EXTENT._replace(first_key=3))
+
+
 def test_a_bias_of_another_precision_is_cast() -> None:
     given = case().to(torch.bfloat16)
     context = attend(given.query, given.key, given.value, bias=torch.zeros(5, 7, dtype=torch.float64))
@@ -105,6 +186,9 @@ def test_a_bias_of_another_precision_is_cast() -> None:
         (lambda: (Distance() + TensorBias(torch.ones(3, 3, 5, 7), first_query=1)).check(EXTENT), ["[3, 3, 5, 7]"]),
         (lambda: GaussianBias(torch.zeros(2, 3, 5), 2.0).check(EXTENT), ["centers", "[2, 3, 5]", "position 1"]),
         (lambda: TensorBias(torch.ones(5, 7, device="meta"), first_query=1).check(EXTENT), ["bias is on meta", "cpu"]),
+        (lambda: Alibi(5).check(EXTENT), ["slopes for 5 heads", "the call has 3", "Alibi(3)"]),
+        (lambda: DistanceBuckets(5).bias().check(EXTENT), ["numbers for 5 heads", "the call has 3"]),
+        (lambda: DistanceBuckets(3).to("meta").bias().check(EXTENT), ["buckets is on meta", "query on cpu"]),
     ],
 )
 def test_a_bias_that_does_not_fit_says_so(make: Callable[[], object], words: list[str]) -> None:
@@ -117,3 +201,19 @@ def test_a_bias_that_does_not_fit_says_so(make: Callable[[], object], words: lis
 def test_biases_add_to_biases_alone() -> None:
     with as_a_user(), pytest.raises(TypeError):
         Distance() + 1.0  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Alibi(0), "num_heads must be 1 or more; it is 0"),
+        (lambda: DistanceBuckets(3, num_buckets=2), "num_buckets must be 4 or more and even, .* it is 2"),
+        (lambda: DistanceBuckets(3, num_buckets=7), "num_buckets must be 4 or more and even, .* it is 7"),
+        (lambda: DistanceBuckets(3, num_buckets=1, bidirectional=False), "num_buckets must be 2 or more; it is 1"),
+        (lambda: DistanceBuckets(3, max_distance=8), "max_distance must be more than 8, .* it is 8"),
+        (lambda: DistanceBuckets(3, max_distance=16, bidirectional=False), "max_distance must be more than 16"),
+    ],
+)
+def test_a_bias_that_cannot_be_made_says_why(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        make()

@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from regard.attention.attend import WAYS, Attention, attend, attention_weights
+from regard.attention.attend import Attention, attend, attention_weights
 from regard.attention.call import Memory, hide
 from regard.attention.catalogue import SCORES
 from regard.attention.grid import Extent
-from regard.attention.masks import Causal, Mask, Padding, TensorMask, Window
+from regard.attention.lengths import Padding
+from regard.attention.masks import Everything, Mask
+from regard.attention.patterns import Causal, TensorMask, Window
 from regard.errors import ShapeError
-from tests.attention.judge import GROUPED, Case, as_a_user, assert_same, case, gradients
+from tests.attention.judge import GROUPED, PRODUCT_WAYS, Case, as_a_user, assert_same, case, gradients
 
 POISONS = [math.nan, math.inf, -math.inf, 1e30]
 
@@ -51,7 +53,7 @@ def check_poison(score: str, mask: Mask, poison: float, way: str) -> None:
         assert torch.equal(gradient, expected[name]), f"gradient of {name}"
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", PRODUCT_WAYS)
 @pytest.mark.parametrize("poison", POISONS)
 @pytest.mark.parametrize("mask", HIDING)
 def test_poison_that_nobody_sees_leaks_nowhere(mask: str, poison: float, way: str) -> None:
@@ -127,6 +129,14 @@ def test_keep_chooses_batch_entries() -> None:
     assert_same(attention(given.query[entries], memory), given.context()[entries])
 
 
+def test_a_memory_keeps_no_mask_that_hides_nothing() -> None:
+    given = case()
+    for mask, kept in ((Padding(torch.tensor([7, 9])), False), (Padding(torch.tensor([7, 6])), True), (Causal(), True)):
+        memory = Attention().remember(given.key, given.value, mask)
+        assert (memory.mask is mask) == kept
+        assert isinstance(memory.mask, Everything) != kept
+
+
 def test_hide_hands_on_what_is_all_seen() -> None:
     given = case(mask="everything")
     assert hide(given.key, given.value, given.mask)[0] is given.key
@@ -147,6 +157,10 @@ def test_a_call_knows_where_its_queries_and_keys_stand() -> None:
     positions = replace(case(), offset=3).call().positions()
     assert positions.query.tolist() == [3, 4, 5, 6, 7]
     assert positions.key.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    block = replace(case(), offset=3).call()._replace(first_key=11)
+    assert block.positions().key.tolist() == [11, 12, 13, 14, 15, 16, 17]
+    assert block.extent().key_positions == range(11, 18)
+    assert torch.equal(block.extent().indices()[3], block.positions().key)
 
 
 def test_a_call_has_no_mask_where_everything_may_be_seen() -> None:
@@ -166,7 +180,7 @@ def padded(tensor: Tensor, before: int, after: int, poison: float) -> Tensor:
 @pytest.mark.parametrize("poison", [0.0, 1e30, math.nan])
 @pytest.mark.parametrize("extra", [1, 7, 100])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", PRODUCT_WAYS)
 def test_padding_changes_nothing(way: str, dtype: torch.dtype, extra: int, poison: float) -> None:
     given = case().to(dtype)
     for before, after in ((0, extra), (extra, 0), (extra, extra)):
@@ -194,7 +208,7 @@ def check_company(way: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", PRODUCT_WAYS)
 def test_the_company_in_a_batch_changes_nothing(way: str, dtype: torch.dtype) -> None:
     check_company(way, dtype)
 
@@ -202,7 +216,7 @@ def test_the_company_in_a_batch_changes_nothing(way: str, dtype: torch.dtype) ->
 # Empty calls
 
 
-@pytest.mark.parametrize("way", ["auto", *WAYS])
+@pytest.mark.parametrize("way", ["auto", *PRODUCT_WAYS])
 @pytest.mark.parametrize("mask", [Causal(), Window(1, 1), ~Causal(), Causal() | Window(1, 1)], ids=repr)
 def test_no_batch_entries_or_no_queries_give_an_empty_context(way: str, mask: Mask) -> None:
     for batch, queries in ((0, 5), (2, 0), (0, 0)):

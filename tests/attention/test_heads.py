@@ -5,12 +5,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regard.attention.attend import Attention
-from regard.attention.caches import GrowingCache
+from regard.attention.attend import EVERYTHING, Attention
+from regard.attention.biases import Alibi
+from regard.attention.caches import Cache, FixedCache, GrowingCache, SlidingCache
 from regard.attention.call import hide_states
 from regard.attention.heads import CrossAttention, SelfAttention, head_dim, merge_heads, split_heads
-from regard.attention.masks import Causal, Mask, Padding, TensorMask, Window
-from regard.attention.scores import Additive, Cosine, General
+from regard.attention.kernels import Constant, Gaussian, Triangular
+from regard.attention.lengths import Padding
+from regard.attention.masks import Mask
+from regard.attention.patterns import Causal, TensorMask, Window
+from regard.attention.scores import Additive, Cosine, General, Relative
 from regard.errors import OptionError, ShapeError
 from tests.attention.judge import as_a_user, assert_same
 
@@ -26,6 +30,13 @@ def self_attention(attention: Attention | None = None) -> SelfAttention:
 def cross_attention(memory_dim: int | None = None) -> CrossAttention:
     torch.manual_seed(2)
     return CrossAttention(MODEL, HEADS, Attention(), memory_dim).double()
+
+
+def grouped(groups: int, heads: int = 6) -> SelfAttention:
+    torch.manual_seed(8)
+    module = SelfAttention(MODEL, heads, Attention(), num_kv_heads=groups).double()
+    biased(module)
+    return module
 
 
 def states(length: int, width: int = MODEL, seed: int = 3) -> Tensor:
@@ -115,7 +126,8 @@ def test_every_head_may_have_its_own_mask() -> None:
 
 
 def test_heads_take_any_score() -> None:
-    for score in (Additive(4, 4, 5), General(4, 4), Cosine(3.0)):
+    kernels = (Gaussian(2.0), Triangular(6.0), Constant())
+    for score in (Additive(4, 4, 5), General(4, 4), Cosine(3.0), Relative(4, 2), *kernels):
         ours = self_attention(Attention(score))
         assert ours(states(7), mask=Causal()).shape == (2, 7, MODEL)
 
@@ -130,10 +142,10 @@ def test_heads_work_under_autocast(dtype: torch.dtype) -> None:
 # Caches
 
 
-def check_cached_equals_full(mask: Mask, chunk: int, *, capacity: int = 2) -> None:
+def check_cached_equals_full(mask: Mask, chunk: int, *, cache: Cache | None = None, ours: Any = None) -> None:
     """Compare one pass with a pass in chunks."""
-    ours = self_attention()
-    cache = GrowingCache(capacity)
+    ours = self_attention() if ours is None else ours
+    cache = GrowingCache(2) if cache is None else cache
     with torch.no_grad():
         parts = [
             ours(part, mask=mask, cache=cache)
@@ -147,6 +159,63 @@ def check_cached_equals_full(mask: Mask, chunk: int, *, capacity: int = 2) -> No
 @pytest.mark.parametrize("mask", [Causal(), Causal() & Window(3, 0), Causal() & Window(40, 0)], ids=repr)
 def test_cached_steps_and_chunks_equal_the_whole(mask: Mask, chunk: int) -> None:
     check_cached_equals_full(mask, chunk)
+    check_cached_equals_full(mask, chunk, cache=FixedCache(29))
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 7, 29])
+@pytest.mark.parametrize("window", [1, 3, 11])
+def test_a_window_over_a_sliding_cache_equals_the_whole(window: int, chunk: int) -> None:
+    for mask in (Window(window - 1, 0), Window(window - 1, 0) & Padding(torch.tensor([29, 5]))):
+        check_cached_equals_full(mask, chunk, cache=SlidingCache(window), ours=grouped(2))
+
+
+def check_bias_over_a_sliding_cache() -> None:
+    """What counts positions counts them from the start of the text, not of the cache."""
+    ours, cache = self_attention(), SlidingCache(3)
+    named: dict[str, Any] = {"mask": Window(2, 0), "bias": Alibi(HEADS)}
+    with torch.no_grad():
+        parts = [ours(part, **named, cache=cache) for part in states(29).chunk(15, dim=1)]
+        assert_same(torch.cat(parts, dim=1), ours(states(29), **named))
+
+
+def test_a_bias_over_a_sliding_cache_equals_the_whole() -> None:
+    check_bias_over_a_sliding_cache()
+
+
+def test_a_sliding_cache_without_its_window_is_refused() -> None:
+    cache = SlidingCache(3)
+    self_attention()(states(3), mask=Causal(), cache=cache)
+    with pytest.raises(OptionError, match="The cache keeps the keys from position 1 on"):
+        self_attention()(states(1), mask=EVERYTHING, cache=cache)
+
+
+def check_reordered(ours: Any, cache: Cache, mask: Mask, *, seed: int = 9) -> None:
+    """Three beams of two sentences that go on from random parents see what their ancestors left."""
+    generator = torch.Generator().manual_seed(seed)
+    text = torch.zeros(6, 0, MODEL, dtype=torch.float64)
+    with torch.no_grad():
+        for step in range(7):
+            new = torch.randn(6, 1, MODEL, generator=generator, dtype=torch.float64)
+            text = torch.cat((text, new), dim=1)
+            assert_same(ours(new, mask=mask, cache=cache)[:, 0], ours(text, mask=mask)[:, -1])
+            parents = torch.randint(0, 3, (2, 3), generator=generator)
+            cache.reorder(parents)
+            text = text[(parents + torch.tensor([[0], [3]])).flatten()]
+            assert cache.length == step + 1
+
+
+@pytest.mark.parametrize("cache", [GrowingCache(2), FixedCache(7), SlidingCache(3)], ids=lambda c: type(c).__name__)
+def test_beams_that_change_places_see_what_their_ancestors_left(cache: Cache) -> None:
+    check_reordered(grouped(3), cache, Causal() & Window(2, 0))
+
+
+def test_beams_over_one_memory_see_what_copies_of_it_would_show() -> None:
+    """The encoder's memory is no cache to reorder: beams are queries over it, and sentences are kept."""
+    cross, beams = cross_attention(), states(3, seed=6)
+    memory = cross.remember(states(7, seed=4), Padding(torch.tensor([4, 7])))
+    together = cross(beams, memory)
+    copies = memory.keep(torch.tensor([0, 0, 0, 1, 1, 1]))
+    assert_same(cross(beams.flatten(0, 1).unsqueeze(1), copies).view_as(together), together)
 
 
 def test_a_cache_works_with_every_score() -> None:

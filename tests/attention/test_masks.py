@@ -9,22 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from regard.attention import masks as masks_module
 from regard.attention.attend import attention_weights
 from regard.attention.catalogue import MASKS
 from regard.attention.grid import Extent
-from regard.attention.masks import (
-    Around,
-    Both,
-    Causal,
-    Either,
-    Everything,
-    Mask,
-    Opposite,
-    Padding,
-    TensorMask,
-    Window,
-    for_every_query,
-)
+from regard.attention.lengths import Documents, Padding
+from regard.attention.masks import Both, Either, Everything, Mask, Opposite, for_every_query
+from regard.attention.patterns import Around, Causal, DilatedWindow, GlobalTokens, TensorMask, Window
 from regard.errors import ShapeError
 from tests.attention.judge import SIZES, as_a_user
 
@@ -106,6 +97,7 @@ def leaves() -> st.SearchStrategy[MakeMask]:
     places = st.integers(-3, 9)
     lengths = st.lists(st.integers(0, 9), min_size=2, max_size=2)
     shapes = st.sampled_from([(2, 3, 9, 7), (1, 3, 9, 7), (2, 1, 1, 7), (9, 7), (3, 9, 1)])
+    rows_of = st.sampled_from([(2, 5), (1, 7), (2, 9)])
     seeds = st.integers(0, 2**16)
     return st.one_of(
         later(Everything),
@@ -115,6 +107,10 @@ def leaves() -> st.SearchStrategy[MakeMask]:
         later(lambda ends, starts: Padding(torch.tensor(ends), torch.tensor(starts)), lengths, lengths),
         later(lambda seed, shape: TensorMask(random_tensor(seed, shape) < 0.5, first_query=-2), seeds, shapes),
         later(lambda seed, reach: Around(random_tensor(seed, (2, 1, 9)) * 8, reach, -2), seeds, st.integers(0, 3)),
+        later(DilatedWindow, places, places, st.integers(1, 4)),
+        later(lambda seed, shape: GlobalTokens(random_tensor(seed, shape) < 0.3), seeds, rows_of),
+        later(lambda seed, shape: Documents((random_tensor(seed, shape) * 4 - 1).floor().long()), seeds, rows_of),
+        later(lambda seed, shape: Documents((random_tensor(seed, shape) < 0.4).cumsum(dim=1) - 1), seeds, rows_of),
     )
 
 
@@ -131,8 +127,12 @@ def masks() -> st.SearchStrategy[MakeMask]:
 
 
 def extents() -> st.SearchStrategy[Extent]:
+    """Grids over the last keys of seven, or all of them."""
     return st.builds(
-        lambda offset, queries: Extent(2, 3, queries, 7, offset, CPU), st.integers(-2, 3), st.integers(1, 4)
+        lambda offset, queries, first_key: Extent(2, 3, queries, 7 - first_key, offset, CPU, first_key),
+        st.integers(-2, 3),
+        st.integers(1, 4),
+        st.sampled_from([0, 0, 3, 6]),
     )
 
 
@@ -141,7 +141,18 @@ def extents() -> st.SearchStrategy[Extent]:
 def test_dense_equals_asking_about_every_entry(make: MakeMask, extent: Extent) -> None:
     mask = make()
     mask.check(extent)
-    assert torch.equal(mask.dense(extent).expand(2, 3, extent.queries, 7), whole(mask, extent))
+    assert torch.equal(mask.dense(extent).expand(2, 3, extent.queries, extent.keys), whole(mask, extent))
+
+
+@settings(max_examples=150)
+@given(masks(), extents(), st.integers(0, 6), st.integers(1, 7))
+def test_a_block_of_keys_is_cut_from_the_whole(make: MakeMask, extent: Extent, first_key: int, keys: int) -> None:
+    mask = make()
+    extent = extent._replace(first_key=0, keys=7)
+    part = extent._replace(first_key=first_key, keys=min(keys, 7 - first_key))
+    expected = mask.dense(extent).expand(2, 3, extent.queries, 7)[..., first_key : first_key + part.keys]
+    assert torch.equal(mask.dense(part).expand_as(expected), expected)
+    assert torch.equal(whole(mask, part), expected)
 
 
 @settings(max_examples=150)
@@ -156,12 +167,14 @@ def test_a_block_never_lies(make: MakeMask, first_query: int, queries: int, firs
 
 
 @settings(max_examples=150)
-@given(masks(), extents())
-def test_seen_are_the_keys_that_any_query_may_see(make: MakeMask, extent: Extent) -> None:
+@given(masks(), extents(), st.sampled_from([1, 5, masks_module.SMALL]))
+def test_seen_are_the_keys_that_any_query_may_see(make: MakeMask, extent: Extent, small: int) -> None:
     mask = make()
-    seen = mask.seen(extent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(masks_module, "SMALL", small)
+        seen = mask.seen(extent)
     expected = whole(mask, extent).any(dim=2).any(dim=1)
-    assert torch.equal(torch.ones_like(expected) if seen is None else seen.expand(2, 7), expected)
+    assert torch.equal(torch.ones_like(expected) if seen is None else seen.expand(2, extent.keys), expected)
 
 
 @settings(max_examples=150)
@@ -172,6 +185,16 @@ def test_what_may_not_be_blind_is_not(make: MakeMask, extent: Extent) -> None:
 
 
 @settings(max_examples=150)
+@given(masks(), st.integers(-2, 3), st.integers(1, 4))
+def test_what_sees_itself_does(make: MakeMask, first: int, count: int) -> None:
+    """A key that any query of a head may see is seen there by the query at the key's own position."""
+    mask = make()
+    cells = whole(mask, Extent(2, 3, count, count, first, CPU, first))
+    if mask.sees_itself:
+        assert torch.equal(cells.diagonal(dim1=2, dim2=3), cells.any(dim=2))
+
+
+@settings(max_examples=150)
 @given(masks(), extents(), st.lists(st.integers(0, 1), min_size=1, max_size=4))
 def test_keep_chooses_batch_entries(make: MakeMask, extent: Extent, entries: list[int]) -> None:
     mask = make()
@@ -179,7 +202,8 @@ def test_keep_chooses_batch_entries(make: MakeMask, extent: Extent, entries: lis
     extent_kept = extent._replace(batch=len(entries))
     kept.check(extent_kept)
     assert torch.equal(whole(kept, extent_kept), whole(mask, extent)[entries])
-    assert torch.equal(kept.dense(extent_kept).expand(len(entries), 3, extent.queries, 7), whole(mask, extent)[entries])
+    shape = (len(entries), 3, extent.queries, extent.keys)
+    assert torch.equal(kept.dense(extent_kept).expand(shape), whole(mask, extent)[entries])
 
 
 @settings(max_examples=150)
@@ -196,7 +220,7 @@ def test_what_is_the_same_for_all_queries_is(make: MakeMask, extent: Extent) -> 
 @given(masks(), masks(), extents())
 def test_de_morgan(make_left: MakeMask, make_right: MakeMask, extent: Extent) -> None:
     left, right = make_left(), make_right()
-    shape = (2, 3, extent.queries, 7)
+    shape = (2, 3, extent.queries, extent.keys)
     assert torch.equal((~(left & right)).dense(extent).expand(shape), (~left | ~right).dense(extent).expand(shape))
     assert torch.equal((~(left | right)).dense(extent).expand(shape), (~left & ~right).dense(extent).expand(shape))
     assert torch.equal((~~left).dense(extent).expand(shape), left.dense(extent).expand(shape))
@@ -217,32 +241,56 @@ def test_a_block_of_a_long_text_is_known_without_its_map() -> None:
     assert window.block(range(6100, 6101), range(6010, 6060)) == "empty"
 
 
-def test_padding_answers_once_for_all_layers() -> None:
-    mask = Padding(torch.tensor([3, 5]))
-    first = mask.dense(EXTENT)
-    assert mask.dense(EXTENT._replace(queries=1, offset=4)) is first
-    longer = mask.dense(EXTENT._replace(keys=11))
-    assert torch.equal(longer, torch.arange(11) < torch.tensor([3, 5]).view(2, 1, 1, 1))
-    assert mask.dense(EXTENT._replace(device=torch.device("meta"))).device.type == "meta"
+LONG = Extent(2, 1, 100_003, 100_003, 0, CPU)  # a map of ten billion cells
+NUMBERS = torch.arange(LONG.keys)[None] // 1009
+SELDOM = torch.arange(LONG.keys)[None] % 20_011 == 0
 
 
-def test_padding_that_was_asked_in_inference_mode_serves_training() -> None:
-    mask = Padding(torch.tensor([3, 5]))
-    with torch.inference_mode():
-        mask.dense(EXTENT)
-    states = torch.randn(2, 3, 5, 7, requires_grad=True)
-    (gradient,) = torch.autograd.grad(states.masked_fill(~mask.dense(EXTENT), 0.0).sum(), states)
-    assert int(gradient.sum()) == 3 * 5 * (3 + 5)
+@pytest.mark.parametrize(
+    "mask",
+    [
+        Causal() & Window(128, 0),
+        Window(128, 128) | GlobalTokens(SELDOM),
+        Causal() & Documents(NUMBERS),
+        Documents(NUMBERS) & DilatedWindow(64, 0, 3) & Causal(),
+        (Window(128, 128) | GlobalTokens(SELDOM)) & Everything(),
+    ],
+    ids=lambda mask: type(mask).__name__,
+)
+def test_what_is_seen_of_a_long_text_is_known_without_its_map(mask: Mask) -> None:
+    assert mask.seen(LONG) is None
+    assert not mask.may_blind(LONG)
 
 
-def test_padding_of_no_batch_entries_is_mixed() -> None:
-    assert Padding(torch.zeros(0, dtype=torch.long)).block(range(3), range(5)) == "mixed"
+def test_what_is_seen_of_a_padded_text_is_known_without_its_map() -> None:
+    lengths = torch.tensor([90_001, 100_003])
+    held = torch.arange(LONG.keys) < lengths[:, None]
+    for mask in (
+        (Window(128, 128) | GlobalTokens(SELDOM)) & Padding(lengths),
+        Causal() & Padding(lengths) & Window(9, 0),
+    ):
+        seen = mask.seen(LONG)
+        assert seen is not None
+        assert torch.equal(seen, held)
 
 
-def test_a_padding_mask_on_the_meta_device_knows_no_numbers() -> None:
-    mask = Padding(torch.zeros(2, dtype=torch.long, device="meta"))
-    assert mask.host_lengths == []
-    assert mask.may_blind(EXTENT)
+def test_what_is_seen_is_found_by_halves_where_nothing_else_tells() -> None:
+    extent = Extent(1, 1, 5003, 5003, 0, CPU)
+    mask = Window(3, 3) & ~Causal() & (Documents(NUMBERS) | ~Window(1, 1))
+    key = torch.arange(5003)
+    seen = mask.seen(extent)
+    assert seen is not None
+    assert seen[0].tolist() == ((key > 1) | ((key == 1) & (key % 1009 != 0))).tolist()
+
+
+def test_a_query_that_sees_itself_or_the_first_key_is_not_blind() -> None:
+    extent = Extent(2, 3, 5, 7, 1, CPU)
+    assert not (Causal() & Window(2, 0)).may_blind(extent)
+    assert not (Causal() & Padding(torch.tensor([1, 7]))).may_blind(extent)
+    assert not (Window(0, 0) | GlobalTokens(torch.zeros(1, 1, dtype=torch.bool))).may_blind(extent)
+    assert (Causal() & Padding(torch.tensor([0, 7]))).may_blind(extent)
+    assert (Causal() & Window(2, 0)).may_blind(extent._replace(offset=9))
+    assert (Window(-1, 2)).may_blind(extent)
 
 
 # What the first lines of the sources show
@@ -266,49 +314,12 @@ def test_lengths_of_rows() -> None:
     check_lengths_of_rows()
 
 
-# Refusals
+# Joins
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (
-            lambda: TensorMask(torch.zeros(5, 7)),
-            ["boolean", "True = may look", "torch.float32", "mask > 0", "TensorBias"],
-        ),
-        (lambda: TensorMask(torch.ones(5, 7, dtype=torch.long)), ["boolean", "torch.int64"]),
-        (lambda: TensorMask(torch.ones(7, dtype=torch.bool)), ["[batch, heads, queries, keys]", "[7]"]),
-        (lambda: TensorMask(torch.ones(1, 2, 3, 5, 7, dtype=torch.bool)), ["[1, 2, 3, 5, 7]"]),
-        (lambda: Padding(torch.tensor([3.0, 5.0])), ["lengths", "whole numbers", "torch.float32", "[2]"]),
-        (lambda: Padding(torch.tensor([True, False])), ["lengths", "torch.bool"]),
-        (lambda: Padding(torch.tensor([[3], [5]])), ["lengths", "one a batch entry", "[2, 1]"]),
-        (lambda: Padding(torch.tensor([3, -2])), ["lengths", "0 or more", "-2"]),
-        (lambda: Padding(torch.tensor([3, 5]), torch.tensor([1.0, 0.0])), ["starts", "torch.float32"]),
-        (lambda: Padding(torch.tensor([3, 5]), torch.tensor([1])), ["2 lengths", "1 starts"]),
-        (lambda: Padding(torch.tensor([3, 5, 7])).check(EXTENT), ["3 lengths", "2 batch entries"]),
-        (lambda: (Causal() | ~Padding(torch.tensor([3]))).check(EXTENT), ["1 lengths", "2 batch entries"]),
-        (
-            lambda: TensorMask(torch.ones(5, 11, dtype=torch.bool), first_query=1).check(EXTENT),
-            ["mask has shape [1, 1, 5, 11]", "[2, 3, 5, 7]", "position 1"],
-        ),
-        (
-            lambda: TensorMask(torch.ones(5, 7, dtype=torch.bool)).check(EXTENT),
-            ["mask has shape [1, 1, 5, 7]", "first row for position 0", "from position 1", "first_query"],
-        ),
-        (lambda: TensorMask(torch.ones(4, 5, 7, dtype=torch.bool), first_query=1).check(EXTENT), ["[1, 4, 5, 7]"]),
-        (lambda: TensorMask(torch.ones(3, 3, 5, 7, dtype=torch.bool), first_query=1).check(EXTENT), ["[3, 3, 5, 7]"]),
-        (lambda: Around(torch.zeros(2, 3, 5), 2).check(EXTENT), ["centers", "[2, 3, 5]", "position 1"]),
-        (
-            lambda: TensorMask(torch.ones(5, 7, dtype=torch.bool, device="meta"), first_query=1).check(EXTENT),
-            ["mask is on meta", "query on cpu"],
-        ),
-    ],
-)
-def test_a_mask_that_does_not_fit_says_so(make: Callable[[], object], words: list[str]) -> None:
-    with as_a_user(), pytest.raises(ShapeError) as caught:
-        make()
-    for word in words:
-        assert word in str(caught.value)
+def test_a_join_is_refused_where_one_of_its_masks_is() -> None:
+    with as_a_user(), pytest.raises(ShapeError, match="1 lengths and the call has 2 batch entries"):
+        (Causal() | ~Padding(torch.tensor([3]))).check(EXTENT)
 
 
 @pytest.mark.parametrize("join", [lambda a, b: a & b, lambda a, b: a | b])

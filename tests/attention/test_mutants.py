@@ -12,8 +12,10 @@ from regard.attention.attend import EVERYTHING, Attention, run_call
 from regard.attention.biases import TensorBias
 from regard.attention.call import AttentionCall, prepared_call
 from regard.attention.grid import Extent
-from regard.attention.masks import Causal, Mask, Padding, TensorMask, Window
+from regard.attention.lengths import Padding
+from regard.attention.masks import Mask
 from regard.attention.normalizers import Softmax
+from regard.attention.patterns import Causal, TensorMask, Window
 from regard.attention.positions import SinusoidalPositions
 from regard.attention.scores import Additive, Cosine, General, Positions, ScaledDot
 from regard.attention.ways import reference
@@ -69,7 +71,7 @@ def checks() -> Iterator[Callable[[], None]]:
     yield test_reference.check_offset
 
 
-def caught(patch: Callable[[Patch], None]) -> str | None:
+def caught(patch: Callable[[Patch], None], checks: Callable[[], Iterator[Callable[[], None]]] = checks) -> str | None:
     """Return what the first check that fails says, or None if all of them pass."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         patch(monkeypatch)
@@ -154,7 +156,7 @@ def softmax(patch: Patch, run: Callable[[Tensor], Tensor]) -> None:
     def normalize(_: Softmax, scores: Tensor, mask: Tensor | None) -> Tensor:
         return run(scores if mask is None else scores.masked_fill(~mask, -torch.inf))
 
-    patch.setattr(Softmax, "__call__", normalize)
+    patch.setattr(Softmax, "forward", normalize)
 
 
 def over_queries(scores: Tensor) -> Tensor:
@@ -168,7 +170,7 @@ def uniform_on_empty_rows(patch: Patch) -> None:
     def normalize(_: Softmax, scores: Tensor, mask: Tensor | None) -> Tensor:
         return torch.softmax(scores if mask is None else scores.masked_fill(~mask, -1e6), dim=-1)
 
-    patch.setattr(Softmax, "__call__", normalize)
+    patch.setattr(Softmax, "forward", normalize)
 
 
 def allows(patch: Patch, mask: type[Mask], answer: Callable[..., Tensor]) -> None:

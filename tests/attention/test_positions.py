@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regard.attention.catalogue import POSITIONS
-from regard.attention.positions import LearnedPositions, SinusoidalPositions, sinusoidal
+from regard.attention.positions import GridPositions, LearnedPositions, SinusoidalPositions, sinusoidal
 from regard.errors import OptionError, ShapeError
 from tests.attention.judge import SIZES, as_a_user
 
@@ -47,13 +47,13 @@ def test_two_positions_of_one_distance_are_as_alike_anywhere() -> None:
 
 @pytest.mark.parametrize("name", POSITIONS)
 def test_the_position_is_the_number_that_was_asked_for(name: str) -> None:
-    part = POSITIONS[name].build(SIZES._replace(query_dim=22, offset=12))
+    part = POSITIONS[name].build(SIZES._replace(query_dim=24, offset=12))
     whole = part(0, 17)
-    assert whole.shape == (17, 22)
+    assert whole.shape == (17, 24)
     for position in range(17):
         assert torch.equal(part(position, 1), whole[position : position + 1])
     assert torch.equal(part(3, 5), whole[3:8])
-    assert part(4, 0).shape == (0, 22)
+    assert part(4, 0).shape == (0, 24)
 
 
 def test_sinusoidal_positions_have_no_end_and_are_not_saved() -> None:
@@ -80,6 +80,32 @@ def test_positions_follow_the_model_to_another_precision() -> None:
     assert part(1000, 3).dtype == torch.bfloat16
 
 
+def check_grid() -> None:
+    """Position 17 of rows of 5 stands in row 3, column 2: half of the columns say the one, half the other."""
+    part = GridPositions(5, 12)
+    for position in range(17):
+        row, column = sinusoidal(torch.tensor([position // 5, position % 5]), 6)
+        assert torch.equal(part(position, 1)[0], torch.cat((row, column)))
+    assert part(3, 14).shape == (14, 12)
+    assert torch.equal(part(3, 14), part(0, 17)[3:])
+
+
+def test_a_grid_tells_row_and_column() -> None:
+    check_grid()
+
+
+@given(st.integers(0, 6), st.integers(0, 4), st.integers(0, 3), st.integers(0, 3))
+def test_two_patches_of_one_distance_are_as_alike_anywhere(row: int, column: int, down: int, right: int) -> None:
+    part = GridPositions(8, 24)
+    table = part(0, 80).double().view(10, 8, 24)
+    here = (table[row, column] * table[row + down, column + right]).sum()
+    torch.testing.assert_close(here, (table[0, 0] * table[down, right]).sum(), rtol=0, atol=1e-5)
+
+
+def test_a_grid_is_not_saved() -> None:
+    assert GridPositions(5, 12).state_dict() == {}
+
+
 def test_learned_positions_learn() -> None:
     part = LearnedPositions(7, 11)
     part(2, 3).sum().backward()
@@ -97,3 +123,10 @@ def test_learned_positions_end() -> None:
 def test_sines_need_cosines() -> None:
     with pytest.raises(OptionError, match=r"model_dim \(11\) must be even"):
         sinusoidal(torch.arange(3), 11)
+
+
+def test_a_grid_needs_columns_and_pairs_in_both_directions() -> None:
+    with pytest.raises(OptionError, match="columns must be 1 or more; it is 0"):
+        GridPositions(0, 12)
+    with pytest.raises(OptionError, match=r"model_dim \(14\) must be a multiple of 4"):
+        GridPositions(5, 14)

@@ -7,7 +7,7 @@ from torch import nn
 
 from regard.attention.attend import Attention, attend, attention_weights
 from regard.attention.catalogue import SCORES
-from regard.attention.scores import Additive, Cosine, Dot, General, Location, Positions, ScaledDot, Score
+from regard.attention.scores import Additive, Cosine, Dot, General, Location, Positions, Relative, ScaledDot, Score
 from regard.errors import InputError, OptionError, ShapeError
 from tests.attention.judge import SIZES, as_a_user, assert_same, case
 
@@ -92,6 +92,39 @@ def test_the_location_score_does_not_see_the_keys() -> None:
     assert_same(fewer, weights[..., :4] / weights[..., :4].sum(dim=-1, keepdim=True))
 
 
+def check_relative() -> None:
+    """Vectors that hold the distance they stand for, from 2 back to 2 ahead: the score is q . k and the distance."""
+    score = Relative(2, reach=2)
+    with torch.no_grad():
+        score.vectors.weight.copy_(torch.tensor([[-2.0, 0.0], [-1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [2.0, 0.0]]))
+    query, key = (
+        torch.tensor([[1.0, 5.0]]).expand(3, -1)[None, None],
+        torch.tensor([[3.0, 1.0]]).expand(6, -1)[None, None],
+    )
+    found = score.pair(score.prepare_query(query), key, Positions(torch.arange(1, 4), torch.arange(6)))[0, 0]
+    expected = 8 + torch.tensor([[-1.0, 0, 1, 2, 2, 2], [-2, -1, 0, 1, 2, 2], [-2, -2, -1, 0, 1, 2]])
+    assert torch.equal(found, expected)
+    assert score.scale(2) == pytest.approx(1 / math.sqrt(2))
+
+
+def test_relative_positions_by_hand() -> None:
+    check_relative()
+
+
+def test_without_vectors_relative_is_scaled_dot() -> None:
+    given, plain = case("relative", "causal"), case("scaled_dot", "causal")
+    nn.init.zeros_(given.score.get_submodule("vectors").weight)  # type: ignore[arg-type]
+    assert_same(given.context(), plain.context())
+
+
+def test_a_step_has_the_relative_positions_of_the_whole() -> None:
+    given = case("relative", "causal", sizes=SIZES._replace(queries=7))
+    for step in range(7):
+        query = given.query[:, :, step : step + 1]
+        context = attend(query, given.key, given.value, score=given.score, mask=given.mask, offset=step)
+        assert_same(context, given.context()[:, :, step : step + 1])
+
+
 @pytest.mark.parametrize("score", SCORES)
 def test_every_score_of_the_catalogue_has_the_shapes_and_learns(score: str) -> None:
     given = case(score)
@@ -149,6 +182,8 @@ def four(batch: int, heads: int, length: int, width: int) -> torch.Tensor:
         (Location(11, 5), four(2, 3, 5, 11), four(2, 3, 7, 11), ["at most 5 keys", "given 7", "max_length"]),
         (ScaledDot(), four(2, 3, 5, 11), four(2, 3, 7, 13), ["query has width 11", "key 13", "General"]),
         (Cosine(), four(2, 3, 5, 11), four(2, 3, 7, 13), ["query has width 11", "key 13"]),
+        (Relative(13, 2), four(2, 3, 5, 11), four(2, 3, 7, 11), ["query has width 11", "built for width 13"]),
+        (Relative(11, 2), four(2, 3, 5, 11), four(2, 3, 7, 13), ["query has width 11", "key 13", "Additive"]),
         (
             General(11, 11),
             four(2, 3, 5, 11).double(),
@@ -180,6 +215,12 @@ def test_the_location_score_refuses_keys_that_a_cache_brought() -> None:
 def test_a_cosine_needs_a_strength_above_zero(strength: float) -> None:
     with pytest.raises(OptionError, match=f"above 0; it is {strength}"):
         Cosine(strength)
+
+
+def test_relative_positions_reach_no_less_than_nowhere() -> None:
+    with pytest.raises(OptionError, match="0 or more; it is -1"):
+        Relative(11, -1)
+    assert Relative(11, 0).vectors.out_features == 1
 
 
 @pytest.mark.parametrize("score", SCORES)

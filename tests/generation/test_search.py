@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from regard.attention.masks import Padding
+from regard.attention.lengths import Padding
 from regard.errors import OptionError
 from regard.generation.forced import forced_log_probabilities
 from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, largest, search

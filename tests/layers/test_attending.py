@@ -8,7 +8,8 @@ from torch import Tensor
 
 from regard.attention.attend import Attention
 from regard.attention.grid import Extent
-from regard.attention.masks import Around, Padding, Window
+from regard.attention.lengths import Padding
+from regard.attention.patterns import Around, Window
 from regard.attention.scores import Additive, General
 from regard.layers.attending import (
     AttendingDecoder,

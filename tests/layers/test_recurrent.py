@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regard.attention.masks import Padding
+from regard.attention.lengths import Padding
 from regard.layers.recurrent import (
     Bridge,
     CellKind,

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from regard.attention.attend import Attention
 from regard.attention.caches import GrowingCache
 from regard.attention.heads import CrossAttention, SelfAttention
-from regard.attention.masks import Causal, Padding
+from regard.attention.lengths import Padding
+from regard.attention.patterns import Causal
 from regard.errors import OptionError
 from regard.layers.transformer import (
     Activation,

@@ -11,19 +11,36 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.attention.autocast import autocasts
+from regard.attention.autocast import autocasts, without_autocast
 from regard.attention.biases import Bias
 from regard.attention.call import AttentionCall, Memory, as_mask, check_numbers, memory_of, own_memory, prepared_call
 from regard.attention.grid import Extent
 from regard.attention.masks import Everything, Mask
 from regard.attention.normalizers import Normalizer, Softmax
 from regard.attention.scores import ScaledDot, Score
-from regard.attention.ways import fused, products, reference
+from regard.attention.ways import additive, flex, fused, products, reference, streamed, windowed
+from regard.attention.ways.blocks import share_left
+from regard.attention.ways.choice import giving_weights, in_one_piece
 from regard.errors import OptionError
 
 mix = reference.mix
 
-WAYS: dict[str, ModuleType] = {"reference": reference, "products": products, "fused": fused}
+WAYS: dict[str, ModuleType] = {
+    "reference": reference,
+    "products": products,
+    "fused": fused,
+    "additive": additive,
+    "streamed": streamed,
+    "windowed": windowed,
+    "flex": flex,
+}
+
+CUT = 256 * 256
+"""Queries times keys from which on it pays to skip what a mask hides: `benchmarks/ways.py`."""
+LONG = 1024 * 1024
+"""Queries times keys from which on a map is not held in one piece: `benchmarks/ways.py`."""
+SHARE = 0.7
+"""Share of a map that a mask may leave for the rest to be skipped: `benchmarks/ways.py`."""
 
 SCALED_DOT = ScaledDot()
 SOFTMAX = Softmax()
@@ -104,7 +121,7 @@ def attention_weights(
         scale=scale,
         offset=offset,
     )
-    return outside_autocast(reference.weights, call)
+    return outside_autocast(giving_weights(call).weights, call)
 
 
 def run_call(call: AttentionCall, way: str = "auto") -> Float[Tensor, "B H Q E"]:
@@ -119,7 +136,7 @@ def outside_autocast(run: Run, call: AttentionCall) -> Tensor:
     """Run with autocast off: what a call holds is cast already."""
     if not autocasts(call.query):
         return run(call)
-    with torch.autocast(call.query.device.type, enabled=False):
+    with without_autocast(call.query):
         return run(call)
 
 
@@ -136,16 +153,30 @@ def watched(around: Observer, run: Run) -> Run:
 
 
 def chosen_way(call: AttentionCall) -> ModuleType:
-    """Choose the fastest way that can run the call; under torch.compile no size is looked at.
+    """Choose the fastest way that can run the call; under torch.compile no size is looked at, and the batch never.
 
-    The bound is from `benchmarks/ways.py`. The batch is never looked at: the last bits of half precision differ from
-    way to way, and a sentence must be translated alike in any company.
+    The last bits of half precision differ from way to way, and a sentence must be translated alike in any company.
     """
-    if call.query.dtype in (torch.bfloat16, torch.float16) and call.query.device.type == "cpu":
-        small = not torch.compiler.is_compiling() and call.query.shape[2] * call.key.shape[2] <= 512 * 512
-        if small and not products.why_not(call):
-            return products
-    return reference if fused.why_not(call) else fused
+    if torch.compiler.is_compiling():
+        return reference if fused.why_not(call) else fused
+    chosen = in_one_piece(call)
+    if chosen is fused and (isinstance(call.mask, Everything) or fused.is_causal(call)):
+        return fused
+    scores = call.query.shape[2] * call.key.shape[2]
+    if scores < CUT:
+        return chosen
+    if call.query.device.type == "cpu":
+        if hides_much(call):
+            return windowed
+    elif not flex.why_not(call) and (chosen is not fused or hides_much(call)):
+        return flex
+    return chosen if chosen is fused or scores < LONG else streamed
+
+
+def hides_much(call: AttentionCall) -> bool:
+    """Say whether the mask leaves so little that it pays to look for it."""
+    extent = call.extent()
+    return share_left(call.mask, extent.query_positions, extent.key_positions) <= SHARE
 
 
 def named_way(call: AttentionCall, way: str) -> ModuleType:
@@ -171,7 +202,7 @@ class Attention(nn.Module):
         self,
         score: Score | None = None,
         *,
-        normalizer: Normalizer = SOFTMAX,
+        normalizer: Normalizer | None = None,
         soft_cap: float | None = None,
         dropout: float = 0.0,
         scale: float | None = None,
@@ -180,7 +211,7 @@ class Attention(nn.Module):
         super().__init__()
         check_numbers(soft_cap, dropout, scale)
         self.score = ScaledDot() if score is None else score
-        self.normalizer = normalizer
+        self.normalizer = Softmax() if normalizer is None else normalizer
         self.soft_cap = soft_cap
         self.dropout = dropout
         self.scale = scale
@@ -226,5 +257,5 @@ class Attention(nn.Module):
         return run_call(call, self.way)
 
     def extra_repr(self) -> str:
-        """Name the parts that are no modules."""
-        return f"normalizer={type(self.normalizer).__name__}, dropout={self.dropout}, way={self.way!r}"
+        """Name what is no module."""
+        return f"dropout={self.dropout}, way={self.way!r}"

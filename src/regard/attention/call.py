@@ -10,8 +10,9 @@ from torch import Tensor
 from regard.attention.autocast import cast
 from regard.attention.biases import Bias, TensorBias
 from regard.attention.grid import Extent
-from regard.attention.masks import Everything, Mask, TensorMask, for_every_query
+from regard.attention.masks import Everything, Mask, for_every_query
 from regard.attention.normalizers import Normalizer
+from regard.attention.patterns import TensorMask
 from regard.attention.scores import Positions, Score
 from regard.errors import OptionError, ShapeError
 
@@ -23,23 +24,26 @@ class Memory(NamedTuple):
         key: Prepared keys; those that no query of their batch entry may see are zero.
         value: Values, likewise.
         mask: Which keys may be seen; joined with the mask of each call.
+        first_key: Position of the first key; not 0 where a cache let go of earlier ones.
     """
 
     key: Float[Tensor, "B G K E"]
     value: Float[Tensor, "B G K D"]
     mask: Mask = Everything()
+    first_key: int = 0
 
     def keep(self, entries: Int[Tensor, "N"]) -> "Memory":
         """Return the memory of the chosen batch entries, in this order."""
         key, value = self.key.index_select(0, entries), self.value.index_select(0, entries)
-        return Memory(key, value, self.mask.keep(entries))
+        return Memory(key, value, self.mask.keep(entries), self.first_key)
 
 
 class AttentionCall(NamedTuple):
     """One call: tensors and parts.
 
-    Query and key are prepared by the score; the ways pair them. `offset` is the position of the first query, that of
-    the first key being 0. `dropout` is what is to be dropped now: 0 in evaluation.
+    Query and key are prepared by the score; the ways pair them. `offset` is the position of the first query,
+    `first_key` that of the first key: not 0 in a block of a longer call, and behind a cache that let go of keys.
+    `dropout` is what is to be dropped now: 0 in evaluation.
     """
 
     query: Float[Tensor, "B H Q E"]
@@ -53,21 +57,25 @@ class AttentionCall(NamedTuple):
     dropout: float
     scale: float
     offset: int
+    first_key: int = 0
 
     def extent(self) -> Extent:
         """Return the grid of queries and keys."""
         batch, heads, queries, _ = self.query.shape
-        return Extent(batch, heads, queries, self.key.shape[2], self.offset, self.query.device)
+        return Extent(batch, heads, queries, self.key.shape[2], self.offset, self.query.device, self.first_key)
 
     def positions(self) -> Positions:
         """Return where queries and keys stand."""
         queries, keys, device = self.query.shape[2], self.key.shape[2], self.query.device
         return Positions(
-            torch.arange(self.offset, self.offset + queries, device=device), torch.arange(keys, device=device)
+            torch.arange(self.offset, self.offset + queries, device=device),
+            torch.arange(self.first_key, self.first_key + keys, device=device),
         )
 
     def dense_mask(self) -> Bool[Tensor, "#B #H #Q #K"] | None:
         """Return the mask as a tensor; None where every query may look at every key."""
+        if isinstance(self.mask, Everything):
+            return None
         extent = self.extent()
         return None if self.mask.whole(extent) == "full" else self.mask.dense(extent)
 
@@ -106,25 +114,35 @@ def prepared_call(
         dropout,
         score.scale(width) if scale is None else scale,
         offset,
+        memory.first_key,
     )
     check_fit(call)
     return call
 
 
 def memory_of(score: Score, key: Tensor, value: Tensor, mask: Mask, extent: Extent | None) -> Memory:
-    """Prepare keys and values, hidden where the mask hides them from every query of the extent."""
+    """Prepare keys and values, hidden where the mask hides them from every query of the extent.
+
+    A mask that hides nothing, as the padding of sentences of one length, is not kept, since each call would ask it.
+    """
     check_memory(key, value)
-    key, value = hide(key, value, mask, extent)
+    if not isinstance(mask, Everything):
+        key, value = hide(key, value, mask, extent)
+        every = Extent(key.shape[0], 1, 1, key.shape[2], 0, key.device)
+        if mask.same_for_queries and mask.whole(every) == "full":
+            mask = Everything()
     return Memory(score.prepare_key(key), value, mask)
 
 
 def own_memory(query: Tensor, key: Tensor, value: Tensor, mask: Mask | Tensor, score: Score, offset: int) -> Memory:
     """Prepare keys and values for the queries of one call."""
-    for name, tensor in (("query", query), ("key", key), ("value", value)):
-        check_rank(name, tensor)
+    mask = as_mask(mask, offset)
+    if isinstance(mask, Everything):
+        return memory_of(score, key, value, mask, None)
+    check_rank("query", query)
+    check_rank("key", key)
     batch, heads, queries, _ = query.shape
-    extent = Extent(batch, heads, queries, key.shape[2], offset, query.device)
-    return memory_of(score, key, value, as_mask(mask, offset), extent)
+    return memory_of(score, key, value, mask, Extent(batch, heads, queries, key.shape[2], offset, query.device))
 
 
 def hide(
@@ -132,18 +150,19 @@ def hide(
 ) -> tuple[Tensor, Tensor]:
     """Zero the keys and values that no query of their batch entry may see, so that nothing leaks from there.
 
-    Without an extent, which says what queries there are, only what the mask hides from every query is hidden.
+    Without an extent, which says what queries there are, only what the mask hides from every query is hidden, of keys
+    from position `first_key` on.
     """
     if isinstance(mask, Everything):
         return key, value
     if extent is None:
         mask = for_every_query(mask)
-        extent = Extent(key.shape[0], 1, 1, first_key + key.shape[2], 0, key.device)
+        extent = Extent(key.shape[0], 1, 1, key.shape[2], 0, key.device, first_key)
     mask.check(extent)
     seen = mask.seen(extent)
     if seen is None:
         return key, value
-    unseen = ~seen[:, None, first_key:, None]
+    unseen = ~seen[:, None, :, None]
     return key.masked_fill(unseen, 0.0), value.masked_fill(unseen, 0.0)
 
 
@@ -154,20 +173,20 @@ def hide_states(states: Float[Tensor, "B N M"], mask: Mask) -> Float[Tensor, "B 
 
 def as_mask(mask: Mask | Tensor, offset: int) -> Mask:
     """Return a mask; the first row of a tensor speaks of the first query."""
+    if isinstance(mask, Mask):
+        return mask
     if isinstance(mask, Tensor):
         return TensorMask(mask, first_query=offset)
-    if not isinstance(mask, Mask):
-        raise OptionError(f"mask must be a Mask or a boolean tensor, True = may look; it is {mask!r}.")
-    return mask
+    raise OptionError(f"mask must be a Mask or a boolean tensor, True = may look; it is {mask!r}.")
 
 
 def as_bias(bias: Bias | Tensor | None, offset: int) -> Bias | None:
     """Return a bias; the first row of a tensor speaks of the first query."""
+    if bias is None or isinstance(bias, Bias):
+        return bias
     if isinstance(bias, Tensor):
         return TensorBias(bias, first_query=offset)
-    if not (bias is None or isinstance(bias, Bias)):
-        raise OptionError(f"bias must be a Bias, a tensor of numbers to add to scores, or None; it is {bias!r}.")
-    return bias
+    raise OptionError(f"bias must be a Bias, a tensor of numbers to add to scores, or None; it is {bias!r}.")
 
 
 def check_rank(name: str, tensor: Tensor) -> None:
@@ -182,41 +201,45 @@ def check_memory(key: Tensor, value: Tensor) -> None:
     """Raise if keys and values cannot belong together."""
     check_rank("key", key)
     check_rank("value", value)
-    if key.shape[0] != value.shape[0]:
-        raise ShapeError(f"value has {value.shape[0]} batch entries and key has {key.shape[0]}.")
-    if key.shape[1:3] != value.shape[1:3]:
+    batch, heads, keys, _ = key.shape
+    value_batch, value_heads, values, _ = value.shape
+    if value_batch != batch:
+        raise ShapeError(f"value has {value_batch} batch entries and key has {batch}.")
+    if value_heads != heads or values != keys:
         raise ShapeError(
-            f"key has {key.shape[1]} heads of {key.shape[2]} positions and value has {value.shape[1]} of "
-            f"{value.shape[2]}; they belong together, position by position."
+            f"key has {heads} heads of {keys} positions and value has {value_heads} of "
+            f"{values}; they belong together, position by position."
         )
-    if key.shape[2] == 0:
+    if keys == 0:
         raise ShapeError("key has length 0; there is nothing to attend to.")
 
 
 def check_fit(call: AttentionCall) -> None:
     """Raise if the parts of a call do not fit each other."""
-    query, key = call.query, call.key
-    batch, heads, _, width = query.shape
-    for name, tensor in (("key", key), ("value", call.value)):
+    query, key, value = call[:3]
+    if not (query.dtype == key.dtype == value.dtype and query.device == key.device == value.device):
+        refuse_mixture(query, {"key": key, "value": value})
+    batch, heads, _, _ = query.shape
+    key_batch, key_heads, _, _ = key.shape
+    if key_batch != batch:
+        raise ShapeError(f"key has {key_batch} batch entries and query has {batch}.")
+    if key_heads == 0 or heads % key_heads:
+        raise ShapeError(f"query has {heads} heads and key has {key_heads}; the second must divide the first.")
+    call.score.check(query, key)
+    if not isinstance(call.mask, Everything):
+        call.mask.check(call.extent())
+    if call.bias is not None:
+        call.bias.check(call.extent())
+
+
+def refuse_mixture(query: Tensor, others: dict[str, Tensor]) -> None:
+    """Raise and name the tensor that is of another type or elsewhere than the query."""
+    for name, tensor in others.items():
         if tensor.dtype != query.dtype or tensor.device != query.device:
             raise ShapeError(
                 f"{name} is {tensor.dtype} on {tensor.device} and query is {query.dtype} on {query.device}; "
                 "they must agree. Convert one with .to(...)."
             )
-    key_batch, key_heads, _, key_width = key.shape
-    if key_batch != batch:
-        raise ShapeError(f"key has {key_batch} batch entries and query has {batch}.")
-    if key_heads == 0 or heads % key_heads:
-        raise ShapeError(f"query has {heads} heads and key has {key_heads}; the second must divide the first.")
-    if call.score.product and key_width != width:
-        raise ShapeError(
-            f"query has width {width} and key {key_width} where they are multiplied; they must agree. "
-            "The score General takes any two widths."
-        )
-    if not isinstance(call.mask, Everything):
-        call.mask.check(call.extent())
-    if call.bias is not None:
-        call.bias.check(call.extent())
 
 
 def check_numbers(soft_cap: float | None, dropout: float, scale: float | None) -> None:

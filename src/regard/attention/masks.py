@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from regard.attention.grid import Extent, check_covers, look_up, rank_four
-from regard.errors import ShapeError
+from regard.attention.grid import Extent, rank_four
 
 Block = Literal["empty", "full", "mixed"]
 
@@ -21,14 +20,19 @@ Block = Literal["empty", "full", "mixed"]
 class Mask:
     """Which keys a query may look at.
 
-    A new mask defines `allows`, and `check` and `keep` if it holds tensors; `block`, `seen` and `same_for_queries`
-    make it cheaper and may be left out.
+    A new mask defines `allows`, and `check` and `keep` if it holds tensors; `block`, `seen`, `same_for_queries` and
+    `sees_itself` make it cheaper and may be left out.
     """
 
     @property
     def same_for_queries(self) -> bool:
         """Whether it speaks of keys alone: the same for every query and every head."""
         return False
+
+    @property
+    def sees_itself(self) -> bool:
+        """Whether a key that any query of a head may see is seen there by the query at the key's own position."""
+        return self.same_for_queries
 
     def check(self, extent: Extent) -> None:
         """Raise if the mask does not fit a grid; one that holds no tensor fits any."""
@@ -48,8 +52,8 @@ class Mask:
         return "mixed"
 
     def whole(self, extent: Extent) -> Block:
-        """Answer `block` for all of a grid."""
-        return self.block(extent.query_positions, extent.key_positions)
+        """Answer `block` for all of a grid; while torch.compile traces, no size is looked at."""
+        return "mixed" if torch.compiler.is_compiling() else self.block(extent.query_positions, extent.key_positions)
 
     def dense(self, extent: Extent) -> Bool[Tensor, "#B #H #Q #K"]:
         """Return the whole mask, for a grid that it fits, as a boolean tensor that broadcasts to [B H Q K]."""
@@ -57,14 +61,18 @@ class Mask:
 
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
         """Return which keys any query of their batch entry may see; None means all of them."""
-        if self.whole(extent) == "full":
-            return None
-        seen = self.dense(extent).any(dim=2).any(dim=1)
-        return seen.expand(-1, extent.keys)
+        return None if self.whole(extent) == "full" else seen_by_halves(self, extent)
 
     def may_blind(self, extent: Extent) -> bool:
         """Say whether some query may see nothing. Never wrong in saying no; yes also means unknown."""
-        return self.whole(extent) != "full"
+        if torch.compiler.is_compiling():
+            return True
+        queries, keys = extent.query_positions, extent.key_positions
+        ends = keys.start, keys.stop - 1
+        if extent.queries == 0 or any(self.block(queries, range(end, end + 1)) == "full" for end in ends):
+            return False
+        own = extent._replace(first_key=extent.offset, keys=extent.queries)
+        return not (self.sees_itself and within(queries, keys) and self.seen(own) is None)
 
     def keep(self, entries: Int[Tensor, "N"]) -> "Mask":
         """Return the mask of the chosen batch entries, in this order; one that is the same for all stays."""
@@ -97,207 +105,17 @@ class Everything(Mask):
         """Allow all."""
         return torch.ones_like(key, dtype=torch.bool)
 
+    def whole(self, extent: Extent) -> Block:
+        """All of it, of any size."""
+        return "full"
+
+    def may_blind(self, extent: Extent) -> bool:
+        """No query."""
+        return False
+
     def block(self, queries: range, keys: range) -> Block:
         """All of it."""
         return "full"
-
-
-@dataclass(frozen=True, eq=False)
-class Causal(Mask):
-    """A query may look at keys up to its own position (Vaswani et al. 2017, 3.2.3)."""
-
-    def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        """Allow keys at or before the query."""
-        return key <= query
-
-    def may_blind(self, extent: Extent) -> bool:
-        """The key at position 0 is seen by every query that does not stand before it."""
-        return extent.offset < 0
-
-    def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
-        """The last query sees the most."""
-        last = extent.offset + extent.queries - 1
-        return None if extent.keys - 1 <= last else torch.arange(extent.keys, device=extent.device)[None] <= last
-
-    def block(self, queries: range, keys: range) -> Block:
-        """Compare the block's corners."""
-        if keys.stop - 1 <= queries.start:
-            return "full"
-        return "empty" if keys.start > queries.stop - 1 else "mixed"
-
-
-@dataclass(frozen=True, eq=False)
-class Window(Mask):
-    """A query may look `before` positions back and `after` positions ahead of its own.
-
-    With `before = after = D` this is local-m attention (Luong et al. 2015, 3.2), whose center is the step's number.
-    """
-
-    before: int
-    after: int
-
-    def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        """Allow keys within reach."""
-        return (key >= query - self.before) & (key <= query + self.after)
-
-    def block(self, queries: range, keys: range) -> Block:
-        """Compare the block's corners."""
-        first, last = queries.start, queries.stop - 1
-        if keys.start >= last - self.before and keys.stop - 1 <= first + self.after:
-            return "full"
-        if keys.stop - 1 < first - self.before or keys.start > last + self.after:
-            return "empty"
-        return "mixed"
-
-    def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
-        """From the first query's first key to the last query's last: windows leave no gap."""
-        if self.whole(extent) == "full":
-            return None
-        key = torch.arange(extent.keys, device=extent.device)
-        first, last = extent.offset, extent.offset + extent.queries - 1
-        return ((key >= first - self.before) & (key <= last + self.after) & (self.before + self.after >= 0))[None]
-
-
-class Padding(Mask):
-    """Keys from `starts` (0 where not given) up to `lengths`, each a number a batch entry, hold something.
-
-    The numbers are kept on the host too, so that blocks are answered without asking the device; where they are not
-    known (while torch.compile traces, on the meta device) every block is "mixed". A length may go beyond the keys
-    that there are, since those may grow.
-    """
-
-    def __init__(self, lengths: Int[Tensor, "B"], starts: Int[Tensor, "B"] | None = None) -> None:
-        self.lengths = lengths
-        self.starts = starts
-        self.kept: Tensor | None = None
-        self.host_lengths = numbers("lengths", lengths)
-        self.host_starts = [0] * len(self.host_lengths) if starts is None else numbers("starts", starts)
-        if starts is not None and len(starts) != len(lengths):
-            raise ShapeError(
-                f"Padding was given {len(lengths)} lengths and {len(starts)} starts; give as many of both."
-            )
-
-    @property
-    def same_for_queries(self) -> bool:
-        """It is."""
-        return True
-
-    def check(self, extent: Extent) -> None:
-        """Want one length a batch entry."""
-        if len(self.lengths) != extent.batch:
-            raise ShapeError(
-                f"The padding mask holds {len(self.lengths)} lengths and the call has {extent.batch} batch entries; "
-                "give one length a batch entry."
-            )
-
-    def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        """Allow the keys that hold something."""
-        inside = key < self.lengths.to(key.device)[batch]
-        return inside if self.starts is None else inside & (key >= self.starts.to(key.device)[batch])
-
-    def dense(self, extent: Extent) -> Bool[Tensor, "B 1 1 K"]:
-        """Keep the answer, which is the same for all layers and all steps."""
-        if torch.compiler.is_compiling():
-            return super().dense(extent)
-        if self.kept is None or self.kept.shape[-1] != extent.keys or self.kept.device != extent.device:
-            with torch.inference_mode(False):  # what is kept must serve training too
-                self.kept = super().dense(extent)
-        return self.kept
-
-    def block(self, queries: range, keys: range) -> Block:
-        """Compare the block with the shortest and the longest row."""
-        if torch.compiler.is_compiling() or not self.host_lengths:
-            return "mixed"
-        if keys.start >= max(self.host_starts) and keys.stop <= min(self.host_lengths):
-            return "full"
-        if keys.stop <= min(self.host_starts) or keys.start >= max(self.host_lengths):
-            return "empty"
-        return "mixed"
-
-    def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
-        """Every query sees the same keys."""
-        return None if self.whole(extent) == "full" else self.dense(extent._replace(queries=1)).view(-1, extent.keys)
-
-    def may_blind(self, extent: Extent) -> bool:
-        """A row that holds something shows it."""
-        if torch.compiler.is_compiling() or not self.host_lengths:
-            return True
-        rows = zip(self.host_starts, self.host_lengths, strict=True)
-        return any(min(length, extent.keys) <= start for start, length in rows)
-
-    def keep(self, entries: Int[Tensor, "N"]) -> "Padding":
-        """Choose lengths and starts."""
-        chosen = entries.to(self.lengths.device)
-        return Padding(self.lengths[chosen], None if self.starts is None else self.starts[chosen])
-
-
-class TensorMask(Mask):
-    """A boolean tensor of rank 2 to 4 that broadcasts to [B H Q K], True = may look.
-
-    Its row i speaks of the query at position `first_query + i`.
-    """
-
-    def __init__(self, allowed: Bool[Tensor, "..."], *, first_query: int = 0) -> None:
-        if allowed.dtype != torch.bool:
-            raise ShapeError(
-                f"A mask is boolean, True = may look; this one is {allowed.dtype}. "
-                "Use mask > 0 for zeros and ones, or TensorBias for numbers that are added to scores."
-            )
-        if not 2 <= allowed.dim() <= 4:
-            raise ShapeError(
-                f"A mask has the axes [batch, heads, queries, keys] or the last two or three of them; "
-                f"this one has shape {list(allowed.shape)}."
-            )
-        self.allowed = rank_four(allowed)
-        self.first_query = first_query
-
-    @property
-    def same_for_queries(self) -> bool:
-        """Whether one row serves all."""
-        return self.allowed.shape[1] == self.allowed.shape[2] == 1
-
-    def check(self, extent: Extent) -> None:
-        """Want every row that is asked for."""
-        check_covers("mask", self.allowed, self.first_query, extent)
-
-    def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        """Look the answer up."""
-        return look_up(self.allowed, batch, head, query - self.first_query, key)
-
-    def dense(self, extent: Extent) -> Bool[Tensor, "#B #H #Q #K"]:
-        """Cut out the rows asked for, without copying."""
-        start = extent.offset - self.first_query
-        return self.allowed if self.allowed.shape[2] == 1 else self.allowed[:, :, start : start + extent.queries]
-
-    def keep(self, entries: Int[Tensor, "N"]) -> "TensorMask":
-        """Choose batch entries, where there are several."""
-        several = self.allowed.shape[0] > 1
-        return TensorMask(self.allowed[entries] if several else self.allowed, first_query=self.first_query)
-
-
-@dataclass(frozen=True, eq=False)
-class Around(Mask):
-    """Keys at most `reach` away from a center that each query computes: the window of local-p (Luong et al. 2015, 3.2).
-
-    `centers` holds positions, [B H Q] (sizes of 1 broadcast); its row i is that of position `first_query + i`.
-    """
-
-    centers: Tensor
-    reach: int
-    first_query: int = 0
-
-    def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        """Allow keys near the center."""
-        return (key - look_up(self.centers, batch, head, query - self.first_query)).abs() <= self.reach
-
-    def check(self, extent: Extent) -> None:
-        """Want a center for every query that is asked for."""
-        check_covers("centers", self.centers, self.first_query, extent)
-
-    def keep(self, entries: Int[Tensor, "N"]) -> "Around":
-        """Choose the centers."""
-        several = self.centers.shape[0] > 1
-        return Around(self.centers[entries] if several else self.centers, self.reach, self.first_query)
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,6 +129,11 @@ class Joined(Mask):
     def same_for_queries(self) -> bool:
         """Whether both are."""
         return self.left.same_for_queries and self.right.same_for_queries
+
+    @property
+    def sees_itself(self) -> bool:
+        """Whether queries do in both."""
+        return self.left.sees_itself and self.right.sees_itself
 
     def check(self, extent: Extent) -> None:
         """Check both."""
@@ -337,13 +160,25 @@ class Both(Joined):
         return "full" if left == right == "full" else "mixed"
 
     def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
-        """Where one mask is the same for all queries, a key that it leaves is seen if the other mask shows it."""
-        if not (self.left.same_for_queries or self.right.same_for_queries):
+        """A key is seen that both show, if a query that sees it in one is sure to be one that sees it in the other."""
+        if not (self.left.same_for_queries or self.right.same_for_queries or self.sees_all_of_itself(extent)):
             return super().seen(extent)
         left, right = self.left.seen(extent), self.right.seen(extent)
         if left is None or right is None:
             return right if left is None else left
         return left & right
+
+    def sees_all_of_itself(self, extent: Extent) -> bool:
+        """Say whether every key stands where a query does that sees itself in both."""
+        if torch.compiler.is_compiling():
+            return False
+        return self.sees_itself and within(extent.key_positions, extent.query_positions)
+
+    def may_blind(self, extent: Extent) -> bool:
+        """Ask one mask alone where the other allows everything."""
+        if self.left.whole(extent) == "full":
+            return self.right.may_blind(extent)
+        return self.left.may_blind(extent) if self.right.whole(extent) == "full" else super().may_blind(extent)
 
     def dense(self, extent: Extent) -> Bool[Tensor, "#B #H #Q #K"]:
         """Join the tensors, leaving out a side that allows everything."""
@@ -372,6 +207,10 @@ class Either(Joined):
         """A key is seen that one of them shows."""
         left, right = self.left.seen(extent), self.right.seen(extent)
         return None if left is None or right is None else left | right
+
+    def may_blind(self, extent: Extent) -> bool:
+        """A query sees something that sees it in either."""
+        return self.left.may_blind(extent) and self.right.may_blind(extent) and super().may_blind(extent)
 
     def dense(self, extent: Extent) -> Bool[Tensor, "#B #H #Q #K"]:
         """Join the tensors."""
@@ -402,6 +241,13 @@ class Opposite(Mask):
         inner = self.mask.block(queries, keys)
         return {"empty": "full", "full": "empty", "mixed": "mixed"}[inner]  # type: ignore[return-value]
 
+    def seen(self, extent: Extent) -> Bool[Tensor, "#B K"] | None:
+        """Turn the answer round where it is the same for all queries."""
+        if not self.same_for_queries:
+            return super().seen(extent)
+        seen = self.mask.seen(extent)
+        return torch.zeros(1, extent.keys, dtype=torch.bool, device=extent.device) if seen is None else ~seen
+
     def keep(self, entries: Int[Tensor, "N"]) -> "Opposite":
         """Choose in the mask."""
         return Opposite(self.mask.keep(entries))
@@ -418,16 +264,39 @@ def for_every_query(mask: Mask) -> Mask:
     return for_every_query(mask.left) & for_every_query(mask.right) if isinstance(mask, Both) else Everything()
 
 
-def numbers(name: str, values: Tensor) -> list[int]:
-    """Return the numbers of a padding mask; none where they cannot be read."""
-    if values.dim() != 1 or values.is_floating_point() or values.dtype == torch.bool:
-        raise ShapeError(
-            f"{name} of a padding mask must be whole numbers, one a batch entry; "
-            f"they are {values.dtype} of shape {list(values.shape)}."
-        )
-    if torch.compiler.is_compiling() or values.is_meta:
-        return []
-    known: list[int] = values.tolist()
-    if known and min(known) < 0:
-        raise ShapeError(f"{name} of a padding mask must be 0 or more; the least is {min(known)}.")
-    return known
+def within(inner: range, outer: range) -> bool:
+    """Say whether all positions of one range lie in another."""
+    return outer.start <= inner.start and inner.stop <= outer.stop
+
+
+SMALL = 256 * 256
+"""Cells of a map that are sooner computed than cut in halves."""
+
+
+def seen_by_halves(mask: Mask, extent: Extent) -> Bool[Tensor, "#B K"]:
+    """Find out which keys any query sees without the whole map, by cutting in halves what is neither empty nor full."""
+    if extent.queries * extent.keys <= SMALL or torch.compiler.is_compiling():
+        return mask.dense(extent).any(dim=2).any(dim=1).expand(-1, extent.keys)
+    seen = torch.zeros(extent.batch, extent.keys, dtype=torch.bool, device=extent.device)
+    waiting = [extent]
+    while waiting:
+        part = waiting.pop()
+        block = mask.whole(part)
+        columns = seen[:, part.first_key - extent.first_key :][:, : part.keys]
+        if block == "full":
+            columns[:] = True
+        elif block == "mixed" and part.queries * part.keys <= SMALL:
+            columns |= mask.dense(part).any(dim=2).any(dim=1)
+        elif block == "mixed":
+            waiting += halves(part)
+    return seen
+
+
+def halves(extent: Extent) -> tuple[Extent, Extent]:
+    """Cut a grid in two along its longer side."""
+    if extent.keys > extent.queries:
+        first = extent.keys // 2
+        rest = extent._replace(keys=extent.keys - first, first_key=extent.first_key + first)
+        return extent._replace(keys=first), rest
+    first = extent.queries // 2
+    return extent._replace(queries=first), extent._replace(queries=extent.queries - first, offset=extent.offset + first)

@@ -48,6 +48,34 @@ class SinusoidalPositions(nn.Module):
         return self.table[start : start + length]
 
 
+class GridPositions(nn.Module):
+    """Sines and cosines in two dimensions: half of the columns tell the row, the others the column.
+
+    For pictures cut into patches, read row by row: position p stands in row p // columns (He et al. 2022, A.1; Parmar
+    et al. 2018, 3.1). Two patches of one distance, right and down, are as alike anywhere.
+    """
+
+    def __init__(self, columns: int, model_dim: int) -> None:
+        super().__init__()
+        if columns < 1:
+            raise OptionError(f"columns must be 1 or more; it is {columns}.")
+        if model_dim % 4:
+            raise OptionError(
+                f"model_dim ({model_dim}) must be a multiple of 4 for positions in two dimensions: sines and cosines "
+                "of rows and of columns."
+            )
+        self.columns = columns
+        self.one = SinusoidalPositions(model_dim // 2)
+
+    def forward(self, start: int, length: int) -> Float[Tensor, "N M"]:
+        """Return the vectors of the positions from `start` on, read row by row."""
+        first, end = start // self.columns, -(-(start + length) // self.columns)
+        rows = self.one(first, end - first).unsqueeze(1).expand(-1, self.columns, -1)
+        columns = self.one(0, self.columns).expand(end - first, -1, -1)
+        grid = torch.cat((rows, columns), dim=-1).flatten(0, 1)  # [N M]
+        return grid[start - first * self.columns :][:length]
+
+
 class LearnedPositions(nn.Module):
     """One learned vector a position, up to `max_length` (Gehring et al. 2017, 3.1)."""
 

@@ -57,6 +57,9 @@ class Score(nn.Module):
         """Do what concerns the key alone."""
         return key
 
+    def check(self, query: Float[Tensor, "B H Q E"], key: Float[Tensor, "B G K F"]) -> None:
+        """Raise if a prepared query and key do not fit each other; a score that maps both wants nothing more."""
+
     def pair(
         self, query: Float[Tensor, "B H Q E"], key: Float[Tensor, "B H K E"], positions: Positions
     ) -> Float[Tensor, "B H Q K"]:
@@ -64,10 +67,23 @@ class Score(nn.Module):
         raise NotImplementedError
 
 
+def check_widths(query_dim: int, key_dim: int) -> None:
+    """Raise if query and key, which a score compares column by column, differ in width."""
+    if query_dim != key_dim:
+        raise ShapeError(
+            f"query has width {query_dim} and key {key_dim} where they are compared column by column; they must agree. "
+            "The scores General and Additive take any two widths."
+        )
+
+
 class Dot(Score):
     """The product: q . k (Luong et al. 2015, 3.1)."""
 
     product = True
+
+    def check(self, query: Float[Tensor, "B H Q E"], key: Float[Tensor, "B G K F"]) -> None:
+        """Want one width."""
+        check_widths(query.shape[-1], key.shape[-1])
 
     def pair(
         self, query: Float[Tensor, "B H Q E"], key: Float[Tensor, "B H K E"], positions: Positions
@@ -166,6 +182,43 @@ class Location(Score):
                 f"The location score was built for at most {self.max_length} keys and was given {keys}. "
                 "Shorten the source, build it with a larger max_length, or use a score that reads the keys."
             )
+
+
+class Relative(Score):
+    """The scaled product, keys moved by the distance: q . (k + w_(j - i)) / sqrt(D) (Shaw et al. 2018, eq. 4).
+
+    A vector w is learned for each distance; those beyond `reach` share one on each side (3.2), and all heads share all.
+    The products of a query with the vectors are taken once, and then chosen from (3.3). This is the paper's part for
+    keys; its second set of vectors is added to the values, which is no score's business.
+    """
+
+    def __init__(self, head_dim: int, reach: int) -> None:
+        super().__init__()
+        if reach < 0:
+            raise OptionError(f"reach of relative positions must be 0 or more; it is {reach}.")
+        self.reach = reach
+        self.vectors = nn.Linear(head_dim, 2 * reach + 1, bias=False)
+
+    def scale(self, head_dim: int) -> float:
+        """Divide by the root of the width."""
+        return 1.0 / math.sqrt(head_dim)
+
+    def prepare_query(self, query: Float[Tensor, "B H Q D"]) -> Float[Tensor, "B H Q E"]:
+        """Append the products with all vectors, from `reach` back to `reach` ahead."""
+        return torch.cat((query, mapped(self.vectors, "query", query).to(query.dtype)), dim=-1)
+
+    def check(self, query: Float[Tensor, "B H Q E"], key: Float[Tensor, "B G K F"]) -> None:
+        """Want one width, before the products were appended."""
+        check_widths(query.shape[-1] - self.vectors.out_features, key.shape[-1])
+
+    def pair(
+        self, query: Float[Tensor, "B H Q E"], key: Float[Tensor, "B H K D"], positions: Positions
+    ) -> Float[Tensor, "B H Q K"]:
+        """Multiply, and add what was computed for the distance."""
+        scores = query[..., : key.shape[-1]] @ key.transpose(-2, -1)
+        distance = (positions.key - positions.query.unsqueeze(-1)).clamp(-self.reach, self.reach)  # [Q K]
+        by_distance = query[..., key.shape[-1] :]  # [B H Q 2*reach+1]
+        return scores + by_distance.gather(-1, (distance + self.reach).expand(scores.shape))
 
 
 class Cosine(Dot):

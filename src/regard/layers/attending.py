@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from regard.attention.attend import EVERYTHING, Attention
 from regard.attention.biases import Bias, GaussianBias
-from regard.attention.masks import Around, Mask, Padding
+from regard.attention.lengths import Padding
+from regard.attention.masks import Mask
+from regard.attention.patterns import Around
 from regard.layers.recurrent import (
     Bridge,
     Progress,

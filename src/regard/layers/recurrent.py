@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from regard.attention.call import Memory
-from regard.attention.masks import Padding
+from regard.attention.lengths import Padding
 from regard.layers.dropout import Dropout
 
 CellKind = Literal["rnn", "gru", "lstm"]

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.attention.attend import EVERYTHING
-from regard.attention.caches import GrowingCache
+from regard.attention.caches import Cache
 from regard.attention.call import Memory
 from regard.attention.heads import CrossAttention, SelfAttention
 from regard.attention.masks import Mask
@@ -123,7 +123,7 @@ class DecoderLayer(nn.Module):
         memory: Memory,
         *,
         mask: Mask = EVERYTHING,
-        cache: GrowingCache | None = None,
+        cache: Cache | None = None,
     ) -> Float[Tensor, "B N M"]:
         """Run the block, on a whole sequence or, with a cache, on what comes next."""
         states = self.around_self(states, lambda x: self.self_attention(x, mask=mask, cache=cache))

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from regard.attention.attend import Attention
-from regard.attention.masks import Padding
+from regard.attention.lengths import Padding
 from regard.attention.scores import Additive, Cosine, Dot, General, Location, ScaledDot, Score
 from regard.errors import OptionError, ShapeError
 from regard.layers.attending import (

@@ -12,7 +12,9 @@ from regard.attention.caches import GrowingCache
 from regard.attention.call import Memory, hide_states
 from regard.attention.grid import Extent
 from regard.attention.heads import CrossAttention, SelfAttention
-from regard.attention.masks import Causal, Mask, Padding, TensorMask
+from regard.attention.lengths import Padding
+from regard.attention.masks import Mask
+from regard.attention.patterns import Causal, TensorMask
 from regard.attention.positions import LearnedPositions, SinusoidalPositions
 from regard.errors import OptionError, ShapeError
 from regard.layers.embeddings import Embedding, Output

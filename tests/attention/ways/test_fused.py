@@ -7,7 +7,8 @@ import torch
 
 from regard.attention.attend import attend
 from regard.attention.catalogue import SCORES
-from regard.attention.masks import Causal, Padding
+from regard.attention.lengths import Padding
+from regard.attention.patterns import Causal
 from regard.attention.ways import fused
 from tests.attention.judge import GROUPED, case
 
@@ -48,7 +49,7 @@ def test_padding_costs_a_row_a_sentence(given_to_pytorch: list[dict[str, Any]]) 
 def test_grouped_heads_are_not_repeated(given_to_pytorch: list[dict[str, Any]]) -> None:
     case(sizes=GROUPED, groups=2).context("fused")
     case().context("fused")
-    assert [options["enable_gqa"] for options in given_to_pytorch] == [True, False]
+    assert [options.get("enable_gqa", False) for options in given_to_pytorch] == [True, False]
 
 
 @pytest.mark.parametrize("score", SCORES)

@@ -1,5 +1,7 @@
 """Every way equals `reference`, over the catalogue: a new way or a new row is picked up."""
 
+import functools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -7,60 +9,76 @@ import torch
 
 from regard.attention.attend import WAYS
 from regard.attention.biases import TensorBias
-from regard.attention.catalogue import BIASES, MASKS, SCORES
-from regard.attention.masks import Causal, Padding, TensorMask, Window
-from tests.attention.judge import DEVICES, GROUPED, SIZES, Case, assert_same, assert_same_gradients, case, gradients
+from regard.attention.catalogue import BIASES, MASKS, NORMALIZERS, SCORES
+from regard.attention.lengths import Padding
+from regard.attention.patterns import Causal, TensorMask, Window
+from tests.attention.judge import (
+    DEVICES,
+    GROUPED,
+    PRODUCT_WAYS,
+    SIZES,
+    Case,
+    assert_same,
+    assert_same_gradients,
+    case,
+    gradients,
+)
 
-OTHERS = [name for name in WAYS if name != "reference"]
+OTHERS = [name for name in WAYS if name != "reference" and (name != "flex" or torch.cuda.is_available())]
 DTYPES = [torch.float64, torch.float32]
+PAIRS = [(score, None) for score in SCORES] + [(s, b) for s in ("scaled_dot", "additive", "location") for b in BIASES]
 
 
-def check_way(way: str, given: Case) -> bool:
-    """Compare a way with `reference`, context and gradients; say whether the way can run the case at all."""
-    if way not in given.able_ways():
-        return False
-    assert_same(given.context(way), given.context("reference"))
-    assert_same_gradients(
-        gradients(given, lambda c: c.context(way)), gradients(given, lambda c: c.context("reference"))
-    )
-    with torch.no_grad():
-        assert_same(given.context(way), given.context("reference"))
-    return True
-
-
-def check_way_over_the_catalogue(way: str, mask: str, dtype: torch.dtype, device: str = "cpu") -> None:
-    for score in SCORES:
-        for bias in (None, *BIASES):
-            check_way(way, case(score, mask, bias, sizes=SIZES._replace(offset=2), device=device).to(dtype))
+def check_ways(given: Case, ways: Sequence[str] = OTHERS) -> set[str]:
+    """Compare ways with `reference`, context and gradients; return those that can run the case at all."""
+    able = set(ways) & set(given.able_ways())
+    if not able:
+        return able
+    expected = given.context("reference").detach()
+    wanted = gradients(given, lambda c: c.context("reference"))
+    for way in sorted(able):
+        run = functools.partial(Case.context, way=way)
+        try:
+            assert_same(run(given), expected)
+            assert_same_gradients(gradients(given, run), wanted)
+            with torch.no_grad():
+                assert_same(run(given), expected)
+        except AssertionError as error:
+            raise AssertionError(f"{way}: {error}") from None
+    return able
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("way", OTHERS)
-def test_a_way_equals_the_reference_for_every_score_and_bias(
-    way: str, mask: str, dtype: torch.dtype, device: str
-) -> None:
-    check_way_over_the_catalogue(way, mask, dtype, device)
+def test_ways_equal_the_reference_for_every_score_and_bias(mask: str, dtype: torch.dtype, device: str) -> None:
+    for score, bias in PAIRS if dtype == torch.float64 else PAIRS[:: len(PAIRS) // 5]:
+        check_ways(case(score, mask, bias, sizes=SIZES._replace(offset=2), device=device).to(dtype))
+
+
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_ways_equal_the_reference_for_every_normalizer(normalizer: str) -> None:
+    for mask in MASKS:
+        check_ways(case(mask=mask, normalizer=normalizer))
+    for score in SCORES:
+        check_ways(case(score, "causal", "tensor", normalizer=normalizer, soft_cap=1.7))
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 6])
-@pytest.mark.parametrize("way", OTHERS)
-def test_a_way_equals_the_reference_for_grouped_heads(way: str, groups: int) -> None:
+def test_ways_equal_the_reference_for_grouped_heads(groups: int) -> None:
     for mask in ("everything", "causal", "tensor"):
-        check_way(way, case(mask=mask, sizes=GROUPED, groups=groups))
+        check_ways(case(mask=mask, sizes=GROUPED, groups=groups))
+        check_ways(case("additive", mask, sizes=GROUPED, groups=groups))
 
 
 @pytest.mark.parametrize("offset", [-3, 0, 1, 6, 20])
-@pytest.mark.parametrize("way", OTHERS)
-def test_a_way_equals_the_reference_at_every_offset(way: str, offset: int) -> None:
+def test_ways_equal_the_reference_at_every_offset(offset: int) -> None:
     for mask in ("causal", "window", "padding"):
-        for bias in (None, "local_p"):
-            check_way(way, case(mask=mask, bias=bias, sizes=SIZES._replace(offset=offset)))
+        for score, bias in (("scaled_dot", None), ("scaled_dot", "local_p"), ("additive", "local_p")):
+            check_ways(case(score, mask, bias, sizes=SIZES._replace(offset=offset)))
 
 
-@pytest.mark.parametrize("way", OTHERS)
-def test_a_way_equals_the_reference_for_joined_masks(way: str) -> None:
+def test_ways_equal_the_reference_for_joined_masks() -> None:
     padding = Padding(torch.tensor([4, 7]), torch.tensor([1, 0]))
     for mask in (
         Causal() & padding,
@@ -71,32 +89,32 @@ def test_a_way_equals_the_reference_for_joined_masks(way: str) -> None:
         ~padding,
     ):
         for offset in (0, 2):
-            check_way(way, case("dot", mask, sizes=SIZES._replace(offset=offset)))
+            check_ways(case("dot", mask, sizes=SIZES._replace(offset=offset)))
+            check_ways(case("location", mask, "tensor", sizes=SIZES._replace(offset=offset)))
 
 
-@pytest.mark.parametrize("way", OTHERS)
-def test_a_way_equals_the_reference_with_a_scale_and_a_cap(way: str) -> None:
+def test_ways_equal_the_reference_with_a_scale_and_a_cap() -> None:
     for scale in (-1.3, 0.0, 2.7):
-        check_way(way, case(mask="causal", scale=scale))
-        check_way(way, case(mask="causal", bias="tensor", soft_cap=0.7, scale=scale))
+        check_ways(case(mask="causal", scale=scale))
+        for score in ("scaled_dot", "additive"):
+            check_ways(case(score, "causal", "tensor", soft_cap=0.7, scale=scale))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 29), (31, 1), (37, 41), (2, 67)], ids=str)
-@pytest.mark.parametrize("way", OTHERS)
-def test_a_way_equals_the_reference_at_odd_sizes(way: str, shape: tuple[int, int]) -> None:
+def test_ways_equal_the_reference_at_odd_sizes(shape: tuple[int, int]) -> None:
     sizes = SIZES._replace(queries=shape[0], keys=shape[1], query_dim=23, key_dim=23)
-    for mask in ("everything", "causal", "padding"):
-        assert check_way(way, case(mask=mask, sizes=sizes)) or way == "products"
+    for mask in ("everything", "causal", "padding", "window"):
+        assert check_ways(case(mask=mask, sizes=sizes)) >= {"products", "fused", "streamed", "windowed"}
+    assert check_ways(case("additive", "causal", sizes=sizes)) >= {"additive", "streamed", "windowed"}
 
 
 BROADCAST = [(1, 7), (5, 1), (5, 7), (3, 1, 7), (2, 1, 1, 7), (2, 1, 5, 1), (1, 3, 1, 1), (1, 1, 1, 1), (2, 3, 5, 7)]
 
 
 @pytest.mark.parametrize("shape", BROADCAST, ids=str)
-@pytest.mark.parametrize("way", OTHERS)
-def test_a_way_equals_the_reference_for_a_mask_that_broadcasts(way: str, shape: tuple[int, ...]) -> None:
+def test_ways_equal_the_reference_for_a_mask_that_broadcasts(shape: tuple[int, ...]) -> None:
     torch.manual_seed(8)
-    check_way(way, replace(case(), mask=TensorMask(torch.rand(shape) < 0.7)))
+    check_ways(replace(case(), mask=TensorMask(torch.rand(shape) < 0.7)))
 
 
 @pytest.mark.parametrize("way", OTHERS)
@@ -138,17 +156,17 @@ def check_dropout(way: str, given: Case, p: float) -> None:
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", PRODUCT_WAYS)
 def test_dropout_drops_weights_and_keeps_their_mean(way: str, p: float) -> None:
     check_dropout(way, case(mask="causal"), p)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", PRODUCT_WAYS)
 def test_dropout_of_one_drops_everything(way: str) -> None:
     assert not replace(case(), dropout=1.0).context(way).any()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", PRODUCT_WAYS)
 def test_gradients_are_right_under_dropout(way: str) -> None:
     """The same seed drops the same weights, so that differences can be taken."""
     given = replace(case(mask="causal", sizes=SIZES._replace(batch=1, heads=1, query_dim=3, key_dim=3)), dropout=0.4)
@@ -164,22 +182,21 @@ def test_gradients_are_right_under_dropout(way: str) -> None:
 # Half precision
 
 
-def naive(given: Case, dtype: torch.dtype) -> torch.Tensor:
-    """Compute in a low precision as one would write it down, nothing widened."""
-    query, key, value = (tensor.to(dtype) for tensor in (given.query, given.key, given.value))
-    scores = query @ key.transpose(-2, -1) * (given.query.shape[-1] ** -0.5)
-    call = given.call()
+def naive(low: Case) -> torch.Tensor:
+    """Compute in the precision of the case as one would write it down, nothing widened."""
+    call = low.call()
+    scores = call.score.pair(call.query, call.key, call.positions()) * call.scale
     mask = call.dense_mask()
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
-    return torch.softmax(scores, dim=-1) @ value
+    return torch.softmax(scores, dim=-1) @ call.value
 
 
-def errors(given: Case, low: Case, way: str | None, dtype: torch.dtype) -> tuple[float, dict[str, float]]:
+def errors(given: Case, low: Case, way: str | None) -> tuple[float, dict[str, float]]:
     """Return how far a way (or the naive computation) is off, forward and gradients."""
 
     def run(c: Case) -> torch.Tensor:
-        return naive(c, dtype) if way is None else c.context(way)
+        return naive(c) if way is None else c.context(way)
 
     exact, grads = given.context("reference"), gradients(given, lambda c: c.context("reference"))
     found = gradients(low, run)
@@ -190,19 +207,28 @@ def distance(actual: torch.Tensor, expected: torch.Tensor) -> float:
     return (actual.double() - expected).abs().max().item()
 
 
+HALVES = [(way, "scaled_dot") for way in PRODUCT_WAYS] + [
+    (w, "additive") for w in ("reference", "additive", "streamed")
+]
+
+
 @pytest.mark.parametrize("mask", ["everything", "causal", "padding"])
 @pytest.mark.parametrize("width", [59, 111])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("way", WAYS)
-def test_half_precision_is_as_good_as_it_can_be(way: str, dtype: torch.dtype, width: int, mask: str) -> None:
+@pytest.mark.parametrize(("way", "score"), HALVES)
+def test_half_precision_is_as_good_as_it_can_be(
+    way: str, score: str, dtype: torch.dtype, width: int, mask: str
+) -> None:
     sizes = SIZES._replace(queries=31, keys=37, query_dim=width, key_dim=width)
     for seed in range(3):
-        low = case(mask=mask, sizes=sizes, seed=seed).to(dtype)
+        low = case(score, mask, sizes=sizes, seed=seed).to(dtype)
         given = low.to(torch.float64)  # the same rounded numbers
         if way not in low.able_ways():
             return
-        forward, backward = errors(given, low, way, dtype)
-        allowed_forward, allowed_backward = errors(given, low, None, dtype)
+        forward, backward = errors(given, low, way)
+        allowed_forward, allowed_backward = errors(given, low, None)
         assert forward <= 2 * allowed_forward + 1e-5
         for name, error in backward.items():
-            assert error <= 3 * allowed_backward[name] + 1e-5, name
+            # what is no tensor of the call is summed block by block in half precision
+            looser = 4 if way == "streamed" and name not in ("query", "key", "value") else 1
+            assert error <= 3 * looser * allowed_backward[name] + 1e-5, name

@@ -1,13 +1,13 @@
 """PyTorch's fused kernels: `scaled_dot_product_attention`, which never holds the whole map of weights."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
 from regard.attention.call import AttentionCall
-from regard.attention.masks import Causal
 from regard.attention.normalizers import Softmax
+from regard.attention.patterns import Causal
 
 
 def why_not(call: AttentionCall) -> str | None:
@@ -22,18 +22,36 @@ def why_not(call: AttentionCall) -> str | None:
 
 
 def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
-    """Run a call; causal attention from position 0 without a mask tensor."""
-    causal = call.bias is None and call.offset == 0 and isinstance(call.mask, Causal)
-    return functional.scaled_dot_product_attention(
-        call.query,
-        call.key,
-        call.value,
-        attn_mask=None if causal else added_mask(call),
+    """Run a call; causal attention from the first key's position without a mask tensor."""
+    query, key, value = call[:3]
+    causal = is_causal(call)
+    added = None if causal else added_mask(call)
+    # A branch, since torch.compile may leave the number of heads open and the kernel takes no open answer.
+    grouped = {"enable_gqa": True} if query.shape[1] != key.shape[1] else {}
+    context = functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=added,
         dropout_p=call.dropout,
         is_causal=causal,
         scale=call.scale,
-        enable_gqa=call.query.shape[1] != call.key.shape[1],
+        **grouped,
     )
+    if added is None or not torch.compiler.is_exporting():
+        return context
+    # What is exported to ONNX (onnxscript 0.7) hides by the least number, and a query that sees nothing sees all.
+    return context.masked_fill(~sees_something(added), 0.0)
+
+
+def is_causal(call: AttentionCall) -> bool:
+    """Say whether the kernels need to be told of no mask but by one word."""
+    return call.bias is None and call.offset == call.first_key and isinstance(call.mask, Causal)
+
+
+def sees_something(added: Tensor) -> Bool[Tensor, "#B #H #Q 1"]:
+    """Return which queries see anything, by what `added_mask` returns."""
+    return added.any(-1, keepdim=True) if added.dtype == torch.bool else added.amax(-1, keepdim=True) > -torch.inf
 
 
 def added_mask(call: AttentionCall) -> Tensor | None:

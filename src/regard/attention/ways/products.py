@@ -1,8 +1,10 @@
-"""Two batched products with a softmax between them, in as few operations as there can be.
+"""Two batched products with a softmax between them, for as many heads at a time as a processor's cache holds maps of.
 
-For short sequences on CPUs: there PyTorch's fused kernel costs more than the whole map, in bfloat16 up to ten times
-as much with its gradient.
+For CPUs: there PyTorch's fused kernel takes as long in bfloat16 as in float32, and several times as long with its
+gradient. Maps that leave the cache between the operations would lose what is won.
 """
+
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -10,6 +12,9 @@ from torch import Tensor
 
 from regard.attention.call import AttentionCall
 from regard.attention.normalizers import Softmax
+
+CACHED = 2**18
+"""Scores at a time on CPUs, if one head's are not more already: `benchmarks/ways.py`."""
 
 
 def why_not(call: AttentionCall) -> str | None:
@@ -28,19 +33,59 @@ def why_not(call: AttentionCall) -> str | None:
 def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
     """Run a call."""
     batch, heads, queries, _ = call.query.shape
-    keys = call.key.shape[2]
-    query = (call.query * call.scale).flatten(0, 1)
-    key = call.key.flatten(0, 1)
-    scores = torch.bmm(query, key.transpose(1, 2)).view(batch, heads, queries, keys)
+    width = call.value.shape[-1]
     added, blind = added_and_blind(call)
-    if added is not None:
-        scores += added
-    weights = torch.softmax(scores, dim=-1)
-    if call.dropout:
-        weights = torch.dropout(weights, call.dropout, train=True)
-    value = call.value.flatten(0, 1)
-    context = torch.bmm(weights.view(batch * heads, queries, keys), value).view(batch, heads, queries, value.shape[-1])
+    query, key, value = (call.query * call.scale).flatten(0, 1), call.key.flatten(0, 1), call.value.flatten(0, 1)
+    scores = queries * call.key.shape[2] if call.query.device.type == "cpu" else 0
+    maps = list(maps_at_a_time(batch, heads, scores))
+    if len(maps) == 1:
+        context = mixed(query, key, value, of_maps(added, call, *maps[0]), call.dropout)
+    else:
+        sizes = [len(entries) * len(some) for entries, some in maps]
+        parts = zip(*(torch.split(states, sizes) for states in (query, key, value)), maps, strict=True)
+        context = torch.cat([mixed(q, k, v, of_maps(added, call, *where), call.dropout) for q, k, v, where in parts])
+    context = context.view(batch, heads, queries, width)
     return context if blind is None else context.masked_fill(blind, 0.0)
+
+
+def mixed(
+    query: Float[Tensor, "N Q E"],
+    key: Float[Tensor, "N K E"],
+    value: Float[Tensor, "N K D"],
+    added: Float[Tensor, "N Q K"] | None,
+    dropout: float,
+) -> Float[Tensor, "N Q D"]:
+    """Run some maps."""
+    key = key.transpose(1, 2)
+    scores = torch.bmm(query, key) if added is None else torch.baddbmm(added, query, key)
+    weights = torch.softmax(scores, dim=-1)
+    if dropout:
+        weights = torch.dropout(weights, dropout, train=True)
+    return torch.bmm(weights, value)
+
+
+def maps_at_a_time(batch: int, heads: int, scores: int) -> Iterator[tuple[range, range]]:
+    """Divide the maps of all heads of all batch entries, of so many scores each: several entries, or heads of one."""
+    each = max(1, CACHED // scores) if scores else max(1, batch * heads)
+    if each >= heads or batch == 0:
+        entries = range(batch)
+        several = max(1, each // max(1, heads))
+        yield from ((entries[start : start + several], range(heads)) for start in range(0, max(1, batch), several))
+        return
+    for entry in range(batch):
+        yield from ((range(entry, entry + 1), range(heads)[start : start + each]) for start in range(0, heads, each))
+
+
+def of_maps(added: Tensor | None, call: AttentionCall, entries: range, heads: range) -> Float[Tensor, "N Q K"] | None:
+    """Return what is added to the scores of these maps; nothing is copied for a single batch entry."""
+    if added is None:
+        return None
+    if added.shape[0] > 1:
+        added = added[entries.start : entries.stop]
+    if added.shape[1] > 1:
+        added = added[:, heads.start : heads.stop]
+    queries, keys = call.query.shape[2], call.key.shape[2]
+    return added.expand(len(entries), len(heads), queries, keys).flatten(0, 1)
 
 
 def added_and_blind(call: AttentionCall) -> tuple[Tensor | None, Tensor | None]:

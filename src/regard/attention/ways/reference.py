@@ -17,7 +17,12 @@ def scores(call: AttentionCall) -> Float[Tensor, "B H Q K"]:
     """Return how alike queries and keys are, with the bias, before the mask."""
     groups = call.query.shape[1] // call.key.shape[1]
     key = call.key.repeat_interleave(groups, dim=1) if groups > 1 else call.key
-    result = call.score.pair(call.query, key, call.positions())
+    return finished(call, call.score.pair(call.query, key, call.positions()))
+
+
+def finished(call: AttentionCall, pairs: Float[Tensor, "B H Q K"]) -> Float[Tensor, "B H Q K"]:
+    """Return the scores that come of pairs: scaled, capped, with the bias."""
+    result = pairs
     if call.scale != 1.0:
         result = result * call.scale
     if call.soft_cap is not None:
