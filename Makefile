@@ -13,13 +13,18 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,conformance]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# What the tests of conformance compare with: onnx, transformers and others.
+$(VENV)/.conforming: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[conformance]'
 	touch $@
 
 demo: $(VENV)/.installed
 	$(BIN)/regard demo
 
-test: $(VENV)/.installed
+test: $(VENV)/.conforming
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not learning and not browser and not slow"
 
 check: $(VENV)/.installed lint types test
@@ -32,7 +37,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(VENV)/.installed
+types: $(VENV)/.conforming
 	$(BIN)/mypy
 
 # The pages that repeat what the code says; tests/test_docs.py fails where they are out of date.
@@ -40,7 +45,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python docs/write.py
 
 # What `make test` leaves out: learning, browser and slow tests.
-test-rest: $(VENV)/.installed
+test-rest: $(VENV)/.conforming
 	$(BIN)/python -m pytest -m "learning or browser or slow"
 
 test-all: test test-rest

@@ -117,7 +117,9 @@ def test_beams_go_on_from_their_parents() -> None:
     check_beams()
 
 
-@pytest.mark.parametrize("mask", [Causal(), Window(3, 0), TensorMask(torch.ones(1, 9, dtype=torch.bool))], ids=repr)
+@pytest.mark.parametrize(
+    "mask", [Causal(), Window(3, 0), TensorMask(torch.ones(1, 9, dtype=torch.bool))], ids=["causal", "window", "tensor"]
+)
 def test_a_mask_that_reaches_beyond_a_sliding_cache_is_refused(mask: Mask) -> None:
     cache = SlidingCache(3)
     cache.append(rows(3), rows(3))

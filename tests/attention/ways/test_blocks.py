@@ -66,7 +66,7 @@ def test_a_mask_is_asked_about_many_blocks_at_once() -> None:
         (Padding(torch.tensor([10, 250])), 0.25, 0.25),
         (~Window(100, 100), 1.0, 1.0),
     ],
-    ids=repr,
+    ids=["everything", "nothing", "causal", "window", "both", "padding", "opposite"],
 )
 def test_the_share_that_a_mask_leaves_is_told_by_eighths(mask: Mask, least: float, most: float) -> None:
     assert least <= share_left(mask, range(1000), range(1000)) <= most
