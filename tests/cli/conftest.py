@@ -64,7 +64,7 @@ def regard(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[
     """Run a command in this process."""
 
     def run(*arguments: object, stdin: bytes | Terminal = b"") -> Outcome:
-        stream = stdin if isinstance(stdin, Terminal) else io.BufferedReader(io.BytesIO(stdin))  # type: ignore[arg-type]
+        stream = stdin if isinstance(stdin, Terminal) else io.BufferedReader(io.BytesIO(stdin))
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(stream))
         capsysbinary.readouterr()
         status = main([str(argument) for argument in arguments])

@@ -157,7 +157,8 @@ def usual_tokenization(split: Split) -> str:
 
 def corpus_score(metric: Any, texts: Sequence[str], references: Sequence[str]) -> float:
     """Return a score from 0 to 100, which sacrebleu's rounding may pass by a hair."""
-    return min(100.0, metric.corpus_score(list(texts), [list(references)]).score)
+    score: float = metric.corpus_score(list(texts), [list(references)]).score
+    return min(100.0, score)
 
 
 def by_length(
