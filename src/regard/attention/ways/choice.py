@@ -6,17 +6,13 @@ import torch
 
 from regard.attention.call import AttentionCall
 from regard.attention.ways import additive, fused, products, reference
-from regard.attention.ways.blocks import needs_gradient
-
-FEW = 32
-"""Queries below which PyTorch's fused kernel is as good in half precision as two products: `benchmarks/ways.py`."""
 
 
 def in_one_piece(call: AttentionCall) -> ModuleType:
     """Choose the fastest way for a map of moderate size."""
     query = call.query
     if query.dtype in (torch.bfloat16, torch.float16) and query.device.type == "cpu" and not products.why_not(call):
-        return products if query.shape[2] >= FEW or needs_gradient(call) else fused
+        return products  # for a few queries too: the fused kernel's last bits depend on the padding, and so on company
     return giving_weights(call) if fused.why_not(call) else fused
 
 

@@ -58,7 +58,8 @@ def mixed(
     """Run some maps."""
     key = key.transpose(1, 2)
     scores = torch.bmm(query, key) if added is None else torch.baddbmm(added, query, key)
-    weights = torch.softmax(scores, dim=-1)
+    # In half precision PyTorch's softmax takes several times as long on a CPU, its gradient ten times, for short rows.
+    weights = torch.softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(scores.dtype)
     if dropout:
         weights = torch.dropout(weights, dropout, train=True)
     return torch.bmm(weights, value)
