@@ -31,6 +31,7 @@ from tests.attention import (
     test_scores,
 )
 from tests.attention.judge import SIZES, case
+from tests.attention.mutation import caught
 from tests.attention.ways import test_parity, test_reference
 from tests.models import test_transformer
 
@@ -69,18 +70,6 @@ def checks() -> Iterator[Callable[[], None]]:
     yield lambda: test_transformer.check_the_future_is_hidden(test_transformer.model().eval())
     yield lambda: test_transformer.check_beams(test_transformer.model().eval(), 2, keep_at=1)
     yield test_reference.check_offset
-
-
-def caught(patch: Callable[[Patch], None], checks: Callable[[], Iterator[Callable[[], None]]] = checks) -> str | None:
-    """Return what the first check that fails says, or None if all of them pass."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        patch(monkeypatch)
-        for check in checks():
-            try:
-                check()
-            except Exception as error:  # a mutant may also crash
-                return f"{type(error).__name__}: {error}"
-    return None
 
 
 # The mutants
@@ -329,12 +318,12 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
 
 
 def test_the_checks_pass_on_what_is_right() -> None:
-    assert caught(lambda patch: None) is None
+    assert caught(lambda patch: None, checks) is None
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_is_caught(name: str) -> None:
-    assert caught(MUTANTS[name]) is not None, f"{name}: no check noticed"
+    assert caught(MUTANTS[name], checks) is not None, f"{name}: no check noticed"
 
 
 def test_nothing_is_left_of_the_mutants() -> None:

@@ -17,7 +17,7 @@ from regard.attention.normalizers import AdaptiveEntmax, Normalizer, Sigmoid, Si
 from regard.attention.scores import Positions, Relative
 from tests.attention import test_choices, test_entmax, test_kernels, test_normalizers, test_scores
 from tests.attention.judge import case
-from tests.attention.test_mutants import caught
+from tests.attention.mutation import caught
 from tests.attention.ways import test_reference
 
 pytestmark = pytest.mark.slow

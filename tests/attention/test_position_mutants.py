@@ -33,6 +33,7 @@ from tests.attention import (
     test_rotary_heads,
     test_scalings,
 )
+from tests.attention.mutation import caught
 
 pytestmark = pytest.mark.slow
 
@@ -68,18 +69,6 @@ def checks() -> Iterator[Callable[[], None]]:
     yield lambda: test_rotary_heads.check_growing_text("dynamic_ntk", GrowingCache())
     yield test_rotary_heads.check_beams_side_by_side
     yield test_pooling.check_pooling
-
-
-def caught(patch: Callable[[Patch], None]) -> str | None:
-    """Return what the first check that fails says, or None if all of them pass."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        patch(monkeypatch)
-        for check in checks():
-            try:
-                check()
-            except Exception as error:  # a mutant may also crash
-                return f"{type(error).__name__}: {error}"
-    return None
 
 
 def allows(mask: type[Mask], answer: Callable[..., Tensor]) -> Callable[[Patch], None]:
@@ -242,9 +231,9 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
 
 
 def test_the_checks_pass_on_what_is_right() -> None:
-    assert caught(lambda patch: None) is None
+    assert caught(lambda patch: None, checks) is None
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_is_caught(name: str) -> None:
-    assert caught(MUTANTS[name]) is not None, f"{name}: no check noticed"
+    assert caught(MUTANTS[name], checks) is not None, f"{name}: no check noticed"

@@ -15,6 +15,7 @@ from regard.attention.lengths import Padding
 from regard.attention.patterns import Causal, GlobalTokens, Window
 from regard.attention.ways import additive, blocks, fused, products, streamed, windowed
 from tests.attention.judge import SIZES, case
+from tests.attention.mutation import caught
 from tests.attention.ways import test_additive, test_parity, test_streamed
 
 pytestmark = pytest.mark.slow
@@ -37,18 +38,6 @@ def checks() -> Iterator[Callable[[], object]]:
         "streamed", "scaled_dot", torch.bfloat16, 59, "everything"
     )
     yield test_additive.test_gradients_are_right_by_differences
-
-
-def caught(patch: Callable[[Patch], None]) -> str | None:
-    """Return what the first check that fails says, or None if all of them pass."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        patch(monkeypatch)
-        for check in checks():
-            try:
-                check()
-            except Exception as error:  # a mutant may also crash
-                return f"{type(error).__name__}: {error}"
-    return None
 
 
 def shifted_rows(patch: Patch) -> None:
@@ -160,12 +149,12 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
 
 
 def test_the_checks_pass_on_what_is_right() -> None:
-    assert caught(lambda patch: None) is None
+    assert caught(lambda patch: None, checks) is None
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_is_caught(name: str) -> None:
-    assert caught(MUTANTS[name]) is not None, f"{name}: no check noticed"
+    assert caught(MUTANTS[name], checks) is not None, f"{name}: no check noticed"
 
 
 def test_nothing_is_left_of_the_mutants() -> None:
