@@ -14,7 +14,7 @@ from regard.tasks.evaluation import evaluate
 from regard.tasks.fit import TrainingData, fit
 from regard.tasks.load import load
 from regard.tasks.recipe import Recipe, build_recipe, merged, preset
-from regard.tasks.translator import Translation
+from regard.tasks.translations import Translation
 from regard.training.precision import choose
 
 pytestmark = pytest.mark.learning

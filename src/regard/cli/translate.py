@@ -16,7 +16,8 @@ from regard.errors import OptionError
 
 if TYPE_CHECKING:
     from regard.inspection.alignments import Links
-    from regard.tasks.translator import Translation, Translator
+    from regard.tasks.translations import Translation
+    from regard.tasks.translator import Translator
 
 CHUNK_LINES, CHUNK_CHARACTERS = 1_000, 1_000_000
 """So much at most is translated at once; lines of like length share batches, so a larger chunk is faster."""
