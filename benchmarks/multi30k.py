@@ -122,17 +122,19 @@ def report() -> None:
         "",
         "Made by `python benchmarks/multi30k.py report` from what `… train` measured; BLEU on the 1,000 sentences of",
         "test_2016_flickr, checkpoints chosen on the validation set alone. Tokenized rows: the lc.norm.tok files as",
-        "they are, joint BPE of 10,000, `sacrebleu --tokenize none`. The notebooks' GRUs use another tokenizer.",
+        "they are, joint BPE of 10,000, `sacrebleu --tokenize none`. The notebooks' GRUs use another tokenizer. Where",
+        "the load average at the end is above the number of threads, the machine had other work, which takes time.",
         "",
-        "| run | seed | published | to reach | BLEU | chrF | minutes | threads | updates |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| run | seed | published | to reach | BLEU | chrF | minutes | threads | load | updates |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for result in results:
         row, scores, training = ROWS[result["row"]], result["scores"], result["training"]
         reached = "-" if row.bar is None else f"{row.bar} ({'reached' if scores['bleu'] >= row.bar else 'missed'})"
+        run = f"{training['minutes']:.0f} | {result['threads']} | {result['load']:.1f} | {training['step']}"
         lines.append(
             f"| {result['row']} | {result['seed']} | {row.published} | {reached} | {scores['bleu']:.2f} | "
-            f"{scores['chrf']:.2f} | {training['minutes']:.0f} | {result['threads']} | {training['step']} |"
+            f"{scores['chrf']:.2f} | {run} |"
         )
     lines += ["", "![Score against minutes](pictures/multi30k.png)"] if draw_curves() else []
     (HERE.parent / "docs" / "multi30k.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -34,6 +34,7 @@ def commands(options: argparse.Namespace) -> dict[str, Command]:
         "step": [],
         "ways": [],
         "dropout": [],
+        "softmax": [],
         "objective": [],
         "alignment_acceptance": ["--data", options.data],
         "word_table_agreement": ["--data", options.data],

@@ -36,11 +36,11 @@ WAYS: dict[str, ModuleType] = {
 }
 
 CUT = 256 * 256
-"""Queries times keys from which on it pays to skip what a mask hides: `benchmarks/ways.py`."""
+"""Queries times keys from which it pays to skip what a mask hides, by a trial; `benchmarks/ways.py` is to confirm it."""
 LONG = 1024 * 1024
-"""Queries times keys from which on a map is not held in one piece: `benchmarks/ways.py`."""
+"""Queries times keys from which on a map is not held in one piece, by such a trial."""
 SHARE = 0.7
-"""Share of a map that a mask may leave for the rest to be skipped: `benchmarks/ways.py`."""
+"""Share of a map that a mask may leave for the rest to be skipped, by such a trial."""
 
 SCALED_DOT = ScaledDot()
 SOFTMAX = Softmax()

@@ -27,7 +27,7 @@ class Spellings:
     """The lines of one side, spelled anew in every epoch.
 
     What an epoch brings depends on the seed and the epoch alone. The work of drawing goes with the number of distinct
-    words, once, some 0.2 milliseconds each.
+    words, once.
 
     Args:
         tokenizer: A BPE tokenizer.

@@ -39,7 +39,8 @@ class DataConfig:
         max_length: Pairs with more tokens than this on a side are left out of training, and told.
         batch_tokens: Target tokens in a batch, padding counted; the source side has the same limit.
         subword_dropout: Share of the tokenizer's merges that are left out at random while training, so that words are
-            spelled by other pieces in every epoch (BPE-dropout, Provilkov et al. 2020); 0.1 helps where data are few.
+            spelled by other pieces in every epoch (BPE-dropout, Provilkov et al. 2020, who use 0.1); learning
+            takes longer.
         workers: Processes that put batches together; 0 does it in the training process.
     """
 

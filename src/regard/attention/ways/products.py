@@ -14,7 +14,7 @@ from regard.attention.call import AttentionCall
 from regard.attention.normalizers import Softmax
 
 CACHED = 2**18
-"""Scores at a time on CPUs, if one head's are not more already: `benchmarks/ways.py`."""
+"""Scores at a time on CPUs, if one head's are not more already, by trials that `benchmarks/ways.py` is to confirm."""
 
 
 def why_not(call: AttentionCall) -> str | None:
@@ -58,7 +58,7 @@ def mixed(
     """Run some maps."""
     key = key.transpose(1, 2)
     scores = torch.bmm(query, key) if added is None else torch.baddbmm(added, query, key)
-    # In half precision PyTorch's softmax takes several times as long on a CPU, its gradient ten times, for short rows.
+    # PyTorch's softmax of short rows, and still more its gradient, is slow in half precision: `benchmarks/softmax.py`.
     weights = torch.softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(scores.dtype)
     if dropout:
         weights = torch.dropout(weights, dropout, train=True)
