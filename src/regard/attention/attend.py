@@ -36,7 +36,7 @@ WAYS: dict[str, ModuleType] = {
 }
 
 CUT = 256 * 256
-"""Queries times keys from which it pays to skip what a mask hides, by a trial; `benchmarks/ways.py` is to confirm it."""
+"""Queries times keys from which skipping what a mask hides pays, by a trial: `benchmarks/ways.py` is to confirm it."""
 LONG = 1024 * 1024
 """Queries times keys from which on a map is not held in one piece, by such a trial."""
 SHARE = 0.7
