@@ -58,7 +58,7 @@ def mixed(
     """Run some maps."""
     key = key.transpose(1, 2)
     scores = torch.bmm(query, key) if added is None else torch.baddbmm(added, query, key)
-    # From 16 keys on PyTorch's softmax, and still more its gradient, is slow in half precision: `benchmarks/softmax.py`.
+    # From 16 keys on PyTorch's softmax, its gradient still more, is slow in half precision: `benchmarks/softmax.py`.
     weights = torch.softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(scores.dtype)
     if dropout:
         weights = torch.dropout(weights, dropout, train=True)
