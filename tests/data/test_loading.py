@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from regard.data import loading
 from regard.data.batches import Batch, ParallelSet, TokenBudget, TokenRows
 from regard.data.loading import Loader
 from regard.errors import OptionError, WorkError
@@ -120,6 +121,19 @@ def test_an_interrupt_at_the_keyboard_is_left_to_the_parent() -> None:
         os.kill(pid, signal.SIGINT)
     time.sleep(0.1)
     assert len(list(batches)) > 50
+
+
+@ON_LINUX
+def test_a_worker_that_has_just_started_holds_an_interrupt_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    left_to_parent = loading._leave_interrupts_to_parent
+
+    def interrupted_before_it_is_ready(worker: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        left_to_parent(worker)
+
+    monkeypatch.setattr(loading, "_leave_interrupts_to_parent", interrupted_before_it_is_ready)
+    assert len(list(some_loader(workers=2).batches(0))) > 50
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 @ON_LINUX

@@ -6,6 +6,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import active_children
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -104,12 +105,26 @@ def _start(loader: DataLoader[Any]) -> Iterator[Batch]:
     with warnings.catch_warnings():
         # From Python 3.12 on. The workers touch numpy arrays and their queues, no lock of another thread.
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-        iterator = iter(loader)
+        with _interrupts_held():
+            iterator = iter(loader)
     if before is not None:
         # PyTorch tells a worker's death from a handler of SIGCHLD, between any two lines of the main thread: in the
         # middle of the optimizer's step, or of a save. Here it is told where the next batch is asked for.
         signal.signal(signal.SIGCHLD, before)
     return iterator
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let processes that start here inherit that interrupts wait, until they say that they ignore them."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _next(iterator: Iterator[Batch], workers: Sequence[BaseProcess], timeout: float) -> Batch | None:
