@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from regard.attention.call import Memory
+from regard.generation.plain import plain
 from regard.layers.transformer import DecoderLayer
 from regard.models.transformer import Transformer, TransformerConfig, TransformerState
 
@@ -25,8 +26,8 @@ BAR = 1.25
 
 
 def by_the_model(model: Transformer, memories: list[Memory], tokens: list[Tensor]) -> Tensor:
-    """Take the steps by the model."""
-    state = TransformerState(memories)
+    """Take the steps by the model, as a search does."""
+    model, state = plain(model), TransformerState(memories)
     scores = torch.empty(0)
     for token in tokens:
         scores = model.output(model.step(token, state))

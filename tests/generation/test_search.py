@@ -211,10 +211,11 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, float], messa
         SearchOptions(**options)  # type: ignore[arg-type]
 
 
-@given(st.integers(1, 1_000), st.integers(1, 11), st.integers(0, 2**31))
-def test_the_largest_are_those_of_topk(vocab_size: int, count: int, seed: int) -> None:
-    values = torch.randn(2, 3, vocab_size, generator=torch.Generator().manual_seed(seed))
-    count = min(count, vocab_size)
-    found, places = largest(values, count)
-    assert torch.equal(found, values.topk(count).values)
-    assert torch.equal(values.gather(-1, places), found)
+@given(st.integers(1, 4), st.integers(1, 1_000), st.integers(1, 11), st.integers(0, 2**31))
+def test_the_largest_are_those_of_topk(beams: int, vocab_size: int, count: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    values, added = (torch.randn(*shape, generator=generator) for shape in ((2, beams, vocab_size), (2, beams)))
+    found, places = largest(values, added, count)
+    sums = (values + added.unsqueeze(-1)).flatten(1)
+    assert torch.equal(found, sums.topk(min(count, beams * vocab_size)).values)
+    assert torch.equal(sums.gather(-1, places), found)

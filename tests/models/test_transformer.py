@@ -194,11 +194,26 @@ def test_sentences_that_end_leave_the_others_as_they_were(beams: int, keep_at: i
     check_beams(model().eval(), beams, keep_at=keep_at)
 
 
-def test_the_number_of_beams_stays() -> None:
+@every_variant
+def test_a_single_beam_goes_on_as_several(variant: dict[str, Any]) -> None:
+    built = model(variant).eval()
+    begun, tokens = TARGET[:, :2], torch.stack([TARGET[:, 2], TARGET[:, 3], TARGET[:, 4]], dim=1)
+    with torch.no_grad():
+        state = built.start(built.encode(SOURCE, LENGTHS))
+        for t in range(2):
+            built.step(begun[:, t : t + 1], state)
+        for swapped in range(2):
+            states = built.step(tokens, state)
+            for beam in range(3):
+                history = torch.cat((begun, tokens[:, beam : beam + 1].expand(-1, 1 + swapped)), dim=1)
+                assert_same(states[:, beam], built(SOURCE, LENGTHS, history)[:, -1])
+
+
+def test_the_number_of_several_beams_stays() -> None:
     built = model().eval()
     state = built.start(built.encode(SOURCE, LENGTHS))
-    built.step(TARGET[:, :1], state)
-    with pytest.raises(AssertionError, match="started with 1 beams, now there are 5"):
+    built.step(TARGET[:, :2], state)
+    with pytest.raises(AssertionError, match="started with 2 beams, now there are 5"):
         built.step(TARGET, state)
     assert isinstance(state, TransformerState)
 

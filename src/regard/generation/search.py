@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from regard.errors import OptionError
+from regard.generation.plain import plain
 from regard.models.roles import Encoded, Seq2Seq
 
 BLOCK = 128
@@ -88,6 +89,7 @@ def search(
     Returns:
         For each sentence `n_best` hypotheses, best first, fewer only where fewer exist.
     """
+    model = plain(model)
     beams = Beams(model, model.encode(source, source_lengths), options, vocabulary, max_lengths)
     while beams.sentences:
         beams.step()
@@ -114,9 +116,8 @@ class Beams:
         self.state = model.start(encoded)
         self.length = 0
         batch, device = len(max_lengths), encoded.states.device
-        self.history = torch.full((batch, options.beams, 1), vocabulary.begin, device=device)
-        self.totals = torch.full((batch, options.beams), -torch.inf, device=device)
-        self.totals[:, 0] = 0.0  # all beams begin alike: only one may go on
+        self.history = torch.full((batch, 1, 1), vocabulary.begin, device=device)  # all beams begin as one
+        self.totals = torch.zeros(batch, 1, device=device)
         self.room = torch.empty(0, device=device)
 
     def step(self) -> None:
@@ -136,16 +137,11 @@ class Beams:
 
         Twice as many as beams, so that as many as beams remain when others end.
         """
-        beams = self.options.beams
-        count = min(2 * beams, logits.shape[-1]) if beams > 1 else 1
+        beams, vocab_size = self.options.beams, logits.shape[-1]
         log_probabilities = self.normalized(logits)
         self.restrict(log_probabilities)
-        best, tokens = largest(log_probabilities, count)  # [B W C]
-        totals = (self.totals.unsqueeze(-1) + best).flatten(1)  # [B W*C]
-        if beams == 1:
-            return totals, torch.zeros_like(tokens[:, 0]), tokens[:, 0]
-        totals, index = totals.topk(min(2 * beams, totals.shape[-1]), dim=-1)
-        return totals, index // count, tokens.flatten(1).gather(1, index)
+        totals, places = largest(log_probabilities, self.totals, 2 * beams if beams > 1 else 1)
+        return totals, places // vocab_size, places % vocab_size
 
     def normalized(self, logits: Float[Tensor, "B W V"]) -> Float[Tensor, "B W V"]:
         """Return log-probabilities in float32, in the same memory at each step.
@@ -222,20 +218,30 @@ class Beams:
         return total / length > wanted
 
 
-def largest(values: Float[Tensor, "B W V"], count: int) -> tuple[Float[Tensor, "B W C"], Int[Tensor, "B W C"]]:
-    """Return the largest values of each row and where they stand, as `topk` does, largest first.
+def largest(
+    values: Float[Tensor, "B W V"], added: Float[Tensor, "B W"], count: int
+) -> tuple[Float[Tensor, "B C"], Int[Tensor, "B C"]]:
+    """Return the largest `values + added` of each sentence and their places w * V + v, largest first; all if fewer.
 
-    The largest lie in the blocks with the largest maxima, and maxima are cheap: over a large vocabulary this is two
-    to three times as fast as `topk` on CPUs.
+    The largest lie in the blocks with the largest maxima, and maxima are cheap: over a large vocabulary this is several
+    times as fast as `topk` on CPUs.
     """
-    vocab_size = values.shape[-1]
+    beams, vocab_size = values.shape[1:]
     blocks = vocab_size // BLOCK
-    if blocks <= count:
-        return values.topk(count, dim=-1)
-    whole = values[..., : blocks * BLOCK].reshape(*values.shape[:-1], blocks, BLOCK)
-    chosen = whole.amax(dim=-1).topk(count, dim=-1).indices.unsqueeze(-1)  # [B W C 1]
-    inside = whole.gather(-2, chosen.expand(*chosen.shape[:-1], BLOCK)).flatten(-2)
-    places = (chosen * BLOCK + torch.arange(BLOCK, device=values.device)).flatten(-2)
-    rest = torch.arange(blocks * BLOCK, vocab_size, device=values.device).expand(*values.shape[:-1], -1)
-    best, index = torch.cat((inside, values[..., blocks * BLOCK :]), dim=-1).topk(count, dim=-1)
-    return best, torch.cat((places, rest), dim=-1).gather(-1, index)
+    added = added.unsqueeze(-1)
+    if beams * blocks <= count:
+        return (values + added).flatten(1).topk(min(count, beams * vocab_size), dim=-1)
+    cut = blocks * BLOCK
+    whole = values[..., :cut].view(-1, beams, blocks, BLOCK)
+    chosen = (whole.amax(dim=-1) + added).flatten(1).topk(count, dim=-1).indices  # [B C]
+    beam, block = chosen // blocks, chosen % blocks
+    sentence = torch.arange(len(values), device=values.device).unsqueeze(1)
+    inside = whole[sentence, beam, block] + added[sentence, beam]  # [B C BLOCK]
+    starts = (beam * vocab_size + block * BLOCK).unsqueeze(-1)
+    candidates, places = inside.flatten(1), (starts + torch.arange(BLOCK, device=values.device)).flatten(1)
+    if cut < vocab_size:
+        rest = torch.arange(beams * vocab_size, device=values.device).view(beams, vocab_size)[:, cut:].flatten()
+        candidates = torch.cat((candidates, (values[..., cut:] + added).flatten(1)), dim=-1)
+        places = torch.cat((places, rest.expand(len(values), -1)), dim=-1)
+    best, index = candidates.topk(count, dim=-1)
+    return best, places.gather(-1, index)

@@ -65,7 +65,7 @@ class TransformerState(State):
     """Memories and caches of every layer.
 
     The beams of a sentence append their keys side by side; which key is an ancestor of which beam stands in `ancestry`
-    [B W T*W], so that beams change places without a cache being copied.
+    [B W N], so that beams change places without a cache being copied.
     """
 
     def __init__(self, memories: list[Memory]) -> None:
@@ -76,16 +76,18 @@ class TransformerState(State):
         self.steps = 0
 
     def advance(self, tokens: Int[Tensor, "B W"]) -> Mask:
-        """Count a step, and return which cached keys each beam may look at."""
+        """Count a step, and return which cached keys each beam may look at; a single beam may go on as several."""
         batch, beams = tokens.shape
-        assert self.beams in (None, beams), f"started with {self.beams} beams, now there are {beams}"
+        assert self.beams in (None, 1, beams), f"started with {self.beams} beams, now there are {beams}"
         self.beams = beams
         self.steps += 1
         if beams == 1:
             return EVERYTHING
+        cached = self.caches[0].length
+        earlier = tokens.new_ones(batch, beams, cached, dtype=torch.bool) if self.ancestry is None else self.ancestry
         own = torch.eye(beams, dtype=torch.bool, device=tokens.device).expand(batch, -1, -1)
-        self.ancestry = own if self.ancestry is None else torch.cat((self.ancestry, own), dim=-1)
-        return Ancestry(self.ancestry.unsqueeze(1), first_query=(self.steps - 1) * beams)
+        self.ancestry = torch.cat((earlier, own), dim=-1)
+        return Ancestry(self.ancestry.unsqueeze(1), first_query=cached)
 
     def reorder(self, parents: Int[Tensor, "B W"]) -> None:
         """Hand ancestors on."""
@@ -158,8 +160,9 @@ class Transformer(Seq2Seq):
         return self.decoder_norm(states)  # type: ignore[no-any-return]
 
     def start(self, encoded: Encoded) -> TransformerState:
-        """Prepare memories and empty caches."""
-        return TransformerState(self.remember(encoded))
+        """Prepare memories, in one piece since every step reads them, and empty caches."""
+        memories = self.remember(encoded)
+        return TransformerState([m._replace(key=m.key.contiguous(), value=m.value.contiguous()) for m in memories])
 
     def step(self, tokens: Int[Tensor, "B W"], state: State) -> Float[Tensor, "B W M"]:
         """Take a step: the n-th stands at position n, whatever the number of beams."""

@@ -1,0 +1,116 @@
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from regard.attention.attend import Attention, observers
+from regard.attention.call import AttentionCall
+from regard.attention.ways import fused
+from regard.generation.plain import plain
+from regard.models.recurrent import Recurrent, RecurrentConfig
+from regard.models.roles import Seq2Seq
+from regard.models.transformer import Transformer, TransformerConfig
+
+VOCAB = 17
+
+
+def tiny_transformer(norm: str) -> Transformer:
+    config = TransformerConfig(model_dim=12, feed_forward_dim=20, num_heads=3, encoder_layers=2, norm=norm)  # type: ignore[arg-type]
+    return Transformer(config, source_vocab=VOCAB, target_vocab=VOCAB)
+
+
+def tiny_recurrent(attention: str) -> Recurrent:
+    config = RecurrentConfig(model_dim=11, hidden_dim=13, attention=attention)  # type: ignore[arg-type]
+    return Recurrent(config, source_vocab=VOCAB, target_vocab=VOCAB)
+
+
+MODELS: list[Callable[[], Seq2Seq]] = [
+    lambda: tiny_transformer("pre"),
+    lambda: tiny_transformer("post"),
+    lambda: tiny_recurrent("none"),
+    lambda: tiny_recurrent("bahdanau"),
+    lambda: tiny_recurrent("luong"),
+]
+
+
+def states_of(model: Seq2Seq) -> list[Tensor]:
+    source = torch.arange(3, 17).view(2, 7)
+    with torch.no_grad():
+        state = model.start(model.encode(source, torch.tensor([7, 5])))
+        return [model.output(model.step(source[:, t : t + 1], state)) for t in range(3)]
+
+
+@pytest.mark.parametrize("build", MODELS)
+def test_a_view_computes_what_the_model_does_to_the_last_bit(build: Callable[[], Seq2Seq]) -> None:
+    torch.manual_seed(3)
+    model = build().eval()
+    assert all(map(torch.equal, states_of(plain(model)), states_of(model)))
+
+
+@pytest.mark.parametrize("build", MODELS)
+def test_making_and_using_a_view_leaves_the_model_as_it_was(build: Callable[[], Seq2Seq]) -> None:
+    model = build().eval()
+    before = {name: dict(module.__dict__) for name, module in model.named_modules()}
+    states_of(plain(model))
+    assert {name: dict(module.__dict__) for name, module in model.named_modules()} == before
+
+
+def test_a_view_sees_parameters_that_change_in_place() -> None:
+    linear = nn.Linear(2, 3)
+    view = plain(linear)
+    with torch.no_grad():
+        linear.weight.mul_(2)
+    assert torch.equal(view(torch.ones(2)), linear(torch.ones(2)))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_what_is_not_plain_stays() -> None:
+    """Hooks, own `forward`s, weights made of others and scripted modules work in a view as they do without."""
+    seen: list[nn.Module] = []
+    hooked, own, scripted = nn.Linear(3, 3), nn.Linear(3, 3), torch.jit.script(nn.ReLU())
+    hooked.register_forward_hook(lambda module, inputs, output: seen.append(module))
+    own.forward = lambda states: states + 1  # type: ignore
+    model = nn.Sequential(hooked, own, parametrizations.weight_norm(nn.Linear(3, 3)), scripted).eval()
+    states = torch.ones(2, 3)
+    assert torch.equal(plain(model)(states), model(states))
+    assert seen == [hooked, hooked]
+
+
+def test_a_hook_on_all_modules_is_called() -> None:
+    called: list[nn.Module] = []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: called.append(module))
+    try:
+        plain(nn.Linear(2, 2))(torch.ones(2))
+    finally:
+        handle.remove()
+    assert len(called) == 1
+
+
+def test_a_view_takes_the_ways_of_the_model_and_is_observed() -> None:
+    attention = Attention().eval()
+    heads = torch.randn(1, 2, 5, 3)
+    calls: list[AttentionCall] = []
+
+    def note(call: AttentionCall, run: Callable[[AttentionCall], Tensor]) -> Tensor:
+        calls.append(call)
+        return run(call)
+
+    observers.append(note)
+    try:
+        plain(attention)(heads, attention.remember(heads, heads))
+    finally:
+        observers.remove(note)
+    assert [fused.why_not(call) for call in calls] == [None]
+
+
+@pytest.mark.parametrize("parts", [[], [nn.Identity()], [None]])
+def test_modules_with_and_without_parts_have_a_view(parts: list[Any]) -> None:
+    module = nn.Module()
+    for number, part in enumerate(parts):
+        module.add_module(str(number), part)
+    assert list(plain(module).__dict__["_modules"]) == list(module._modules)
+    assert isinstance(plain(copy.deepcopy(module)), nn.Module)
