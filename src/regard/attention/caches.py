@@ -23,6 +23,7 @@ class Cache:
         self.length = 0
         self.key: Tensor | None = None
         self.value: Tensor | None = None
+        self.fitting: tuple[object, ...] | None = None
 
     def append(
         self, key: Float[Tensor, "B G N D"], value: Float[Tensor, "B G N E"]
@@ -31,7 +32,10 @@ class Cache:
         raise NotImplementedError
 
     def check(self, key: Tensor, value: Tensor) -> None:
-        """Raise if rows do not continue those that are kept."""
+        """Raise if rows do not continue those that are kept; rows like the last ones do."""
+        like = key.shape, value.shape, key.dtype, value.dtype
+        if like == self.fitting:
+            return
         for name, kept, new in (("key", self.key, key), ("value", self.value, value)):
             if kept is not None and (kept.shape[:2], kept.shape[3], kept.dtype) != (
                 new.shape[:2],
@@ -43,6 +47,7 @@ class Cache:
                     f"The cache holds {name}s of shape {there} in {kept.dtype} and was given {list(new.shape)} in "
                     f"{new.dtype}: only the lengths may differ. Start a new cache, or choose batch entries with keep()."
                 )
+        self.fitting = like
 
     def check_reach(self, mask: Mask, queries: int) -> None:
         """Raise if the newest queries may look at keys that the cache let go of."""
@@ -58,6 +63,7 @@ class Cache:
 
     def keep(self, entries: Int[Tensor, "N"]) -> None:
         """Keep the chosen batch entries, in this order."""
+        self.fitting = None
         if self.key is not None and self.value is not None:
             self.key = self.key.index_select(0, entries)
             self.value = self.value.index_select(0, entries)
