@@ -106,7 +106,9 @@ def test_what_was_not_summed_up_is_named_with_what_was() -> None:
     running = RunningStatistics()
     with pytest.raises(OptionError, match=r"The site 'encoder' was not seen\. The sites seen are: none"):
         running["encoder"]
+    assert "encoder" not in running
     running("encoder", call_of())
+    assert list(running) == ["encoder"]
     with pytest.raises(OptionError, match=r"'median' was not summed up; there are entropy, distance, greatest, first"):
         running["encoder"].mean("median")
     with pytest.raises(ShapeError, match=r"A call at encoder has 2 heads and those before it had 3"):

@@ -14,8 +14,8 @@ from regard.attention.patterns import Causal, TensorMask
 from regard.attention.ways import reference
 from regard.errors import OptionError, ShapeError
 from regard.inspection import strips as strips_file
-from regard.inspection.statistics import MapStatistics, map_statistics
-from tests.attention.judge import SIZES, case
+from regard.inspection.statistics import MapStatistics, join, map_statistics
+from tests.attention.judge import case
 from tests.inspection.calls import call_of
 
 SETS = {
@@ -187,5 +187,32 @@ def test_what_does_not_fit_is_named() -> None:
         map_statistics(call, top=-1)
 
 
-def test_the_catalogues_sizes_are_odd() -> None:
-    assert SIZES.queries != SIZES.keys
+def test_steps_of_a_decoder_join_to_the_statistics_of_their_map() -> None:
+    call = call_of(queries=7, keys=7, mask=Causal(), bias=Alibi(3))
+    sets = {"first": torch.arange(7) == 0}
+    links = [{(0, 0), (3, 5)}, {(2, 6)}]
+    whole = map_statistics(call, sets=sets, links=links, tiles=1)
+    steps = []
+    for step in range(7):
+        part = call._replace(
+            query=call.query[:, :, step : step + 1],
+            key=call.key[:, :, : step + 1],
+            value=call.value[:, :, : step + 1],
+            offset=step,
+        )
+        own = [{(key, 0) for key, query in pairs if query == step} for pairs in links]
+        steps.append(map_statistics(part, sets={"first": sets["first"][: step + 1]}, links=own))
+    joined = join(steps)
+    for field in dataclasses.fields(whole):
+        expected, found = getattr(whole, field.name), getattr(joined, field.name)
+        if isinstance(expected, Tensor):
+            assert torch.allclose(found.double(), expected.double(), equal_nan=True), field.name
+    assert torch.allclose(joined.sets["first"], whole.sets["first"])
+
+
+def test_statistics_of_different_kinds_do_not_join() -> None:
+    found = map_statistics(call_of())
+    with pytest.raises(OptionError, match="are of different batch entries or heads"):
+        join([found, map_statistics(call_of(batch=1))])
+    with pytest.raises(OptionError, match="There are no statistics to join"):
+        join([])

@@ -152,6 +152,9 @@ class RunningStatistics(Mapping[str, HeadSums]):
             raise OptionError(f"The site {name!r} was not seen. The sites seen are: {', '.join(self.sites) or 'none'}.")
         return self.sites[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.sites
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
@@ -261,3 +261,53 @@ def rows_of(name: str, chosen: Tensor, batch: int, size: int, what: str) -> Bool
             f"give [{size}] or [{batch}, {size}]."
         )
     return chosen if chosen.dim() == 2 else chosen.unsqueeze(0)
+
+
+def join(parts: Sequence[MapStatistics]) -> MapStatistics:
+    """Put the statistics of calls together whose queries follow each other: of a decoder that goes step by step.
+
+    Keys may have grown from call to call; what they received is added up. The joined map is not tiled.
+
+    Raises:
+        OptionError: There is nothing to join, or the parts were made by different arguments.
+    """
+    if not parts:
+        raise OptionError("There are no statistics to join: give those of one call at least.")
+    first, keys = parts[0], max(part.received.shape[-1] for part in parts)
+    if any(kind_of(part) != kind_of(first) for part in parts):
+        raise OptionError(
+            "The statistics to join are of different batch entries or heads, or of different sets or links; make all "
+            "of them alike."
+        )
+    most = max(part.top_keys.shape[-1] for part in parts)
+    received = [nn.functional.pad(part.received, (0, keys - part.received.shape[-1])) for part in parts]
+    total = torch.cat([part.total for part in parts], dim=2)
+    return MapStatistics(
+        entropy=torch.cat([part.entropy for part in parts], dim=2),
+        distance=torch.cat([part.distance for part in parts], dim=2),
+        total=total,
+        top_weights=torch.cat([filled(part.top_weights, most, 0) for part in parts], dim=2),
+        top_keys=torch.cat([filled(part.top_keys, most, -1) for part in parts], dim=2),
+        received=torch.stack(received).sum(dim=0),
+        sets={name: torch.cat([part.sets[name] for part in parts], dim=2) for name in first.sets},
+        aligned=joined_or_none([part.aligned for part in parts]),
+        linked=joined_or_none([part.linked for part in parts]),
+        tiles=total.mean(dim=2)[:, :, None, None] / keys,
+        counts=torch.cat([part.counts for part in parts], dim=1),
+    )
+
+
+def kind_of(found: MapStatistics) -> tuple[object, ...]:
+    """Return what statistics must have in common to be joined."""
+    return found.received.shape[:2], set(found.sets), found.aligned is None
+
+
+def filled(values: Tensor, width: int, value: float) -> Tensor:
+    """Fill rows up to a width."""
+    return nn.functional.pad(values, (0, width - values.shape[-1]), value=value)
+
+
+def joined_or_none(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Join what is there along the queries."""
+    found = [part for part in parts if part is not None]
+    return torch.cat(found, dim=2) if found else None
