@@ -72,12 +72,12 @@ class HeadSums:
 
     def mean(self, name: str) -> Float[Tensor, "H"]:
         """Return the mean over queries; NaN for a head that had none."""
-        number, total, _ = self._of(name)
+        number, total, _ = self._of(name).unbind()
         return total / number
 
     def deviation(self, name: str) -> Float[Tensor, "H"]:
         """Return the standard deviation over queries."""
-        number, total, squares = self._of(name)
+        number, total, squares = self._of(name).unbind()
         return (squares / number - (total / number) ** 2).clamp(min=0.0).sqrt()
 
     def _of(self, name: str) -> Float[Tensor, "3 H"]:

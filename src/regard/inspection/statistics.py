@@ -193,7 +193,7 @@ class Collector:
         features = features[:, cut(strip.keys)]
         far = torch.stack([sides, sides * key], dim=-1).expand(len(features), -1, -1)
         products = strip.raised.flatten(1, 2) @ torch.cat([far, features], dim=-1)  # [b h*q 2+n]
-        products = products.unflatten(1, strip.raised.shape[1:3]) * strip.inverse
+        products = products.view(*strip.raised.shape[:3], -1) * strip.inverse
         self.in_sets[strip.place] = products[..., 2:]
         query = torch.arange(len(queries), device=self.device, dtype=self.dtype)
         distance = products[..., 1] - query * products[..., 0]

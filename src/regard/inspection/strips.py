@@ -273,7 +273,7 @@ def greatest(scores: Float[Tensor, "*rows K"], count: int) -> tuple[Tensor, Tens
         return scores.topk(min(count, keys), dim=-1)
     members = math.isqrt(keys // count)
     groups = keys // members  # the number m of group g is at m * groups + g
-    tops = scores[..., : members * groups].unflatten(-1, (members, groups)).amax(dim=-2)
+    tops = scores[..., : members * groups].view(*scores.shape[:-1], members, groups).amax(dim=-2)
     chosen = tops.topk(count, dim=-1).indices.unsqueeze(-1)  # [*rows count 1]
     places = (chosen + groups * torch.arange(members, device=scores.device)).flatten(-2)
     rest = torch.arange(members * groups, keys, device=scores.device).expand(*places.shape[:-1], -1)
