@@ -178,9 +178,9 @@ def test_patching_a_run_into_itself_changes_nothing() -> None:
 
 def test_a_name_stands_for_all_that_is_below_it_and_for_nothing_else() -> None:
     model = transformer()
-    with intervene(model, {"decoder": HeadsOff(), "decoder.2": Scaled(1.0)}) as open_one:
+    with intervene(model, {"decoder": HeadsOff(), "decoder.2": Scaled(1.0)}) as opened:
         model(*batch())
-    assert len(open_one.seen) == 7
+    assert len(opened.calls.seen) == 7
     contexts: dict[str, Tensor] = {}
     for name, module in model.named_modules():
         if isinstance(module, Attention):
@@ -256,3 +256,54 @@ def test_a_change_that_met_no_call_is_told() -> None:
 def test_what_does_not_fit_is_told_with_its_place(change: attend.Observer, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         changed(change)
+
+
+ENCODER = {"d_model": 10, "nhead": 2, "dim_feedforward": 13, "batch_first": True, "dropout": 0.0}
+
+
+def test_heads_of_pytorch_modules_are_off_where_the_fast_path_is() -> None:
+    torch.manual_seed(2)
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(**ENCODER), 2, enable_nested_tensor=False).double()  # type: ignore[arg-type]
+    states = torch.randn(B, Q, 10, dtype=torch.float64)
+    contexts: list[Tensor] = []
+    original = nn.functional.scaled_dot_product_attention
+
+    def keeping(*arguments: Tensor, **options: object) -> Tensor:
+        contexts.append(original(*arguments, **options))  # type: ignore[arg-type]
+        return contexts[-1]
+
+    nn.functional.scaled_dot_product_attention = keeping
+    try:
+        plain = model(states)
+        with intervene(model, {"layers.1.self_attn": HeadsOff([1])}):
+            changed_output = model(states)
+    finally:
+        nn.functional.scaled_dot_product_attention = original
+    assert len(contexts) == 4
+    assert torch.equal(contexts[0], contexts[2])
+    last = model.layers[1]
+    context = contexts[1].reshape(B, 2, Q, 5).clone()
+    context[:, 1] = 0
+    merged = last.self_attn.out_proj(context.transpose(1, 2).flatten(2))
+    states = last.norm1(model.layers[0](states) + merged)
+    wanted = last.norm2(states + last.linear2(torch.relu(last.linear1(states))))
+    assert torch.allclose(changed_output, wanted)
+    assert not torch.allclose(changed_output, plain, atol=1e-3)
+    model.eval()
+    told = pytest.raises(WorkError, match=r"set_fastpath_enabled\(False\)")
+    with torch.no_grad(), told, intervene(model, {"layers.1.self_attn": HeadsOff([1])}):
+        model(states)
+
+
+def test_plain_calls_of_pytorch_are_changed() -> None:
+    class Bare(nn.Module):
+        def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            return nn.functional.scaled_dot_product_attention(query, key, value)
+
+    query, key, value = tensors()
+    model = Bare()
+    with intervene(model, {"": evened([1])}):
+        context = model(query, key, value)
+    wanted = equation(query, key) @ value
+    wanted[:, 1] = value[:, 1].mean(1, keepdim=True)
+    assert torch.allclose(context, wanted)

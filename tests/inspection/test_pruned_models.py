@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regard.errors import DamagedError, OptionError
+from regard.errors import DamagedError, OptionError, WorkError
+from regard.inspection.interventions import HeadsOff, intervene
 from regard.inspection.pruned_models import load_pruned, save_pruned
 from regard.inspection.pruning import Prunable, prunable, prune, pruned_heads
 
@@ -194,3 +195,21 @@ def test_what_is_no_pruned_model_is_told(tmp_path: Path) -> None:
     record.write_text(json.dumps({"format": 1, "heads": {"bert.encoder.layer.0.attention.self": "1"}}))
     with pytest.raises(DamagedError, match=r"is not a record of pruned heads in format 1"):
         load_pruned(type(model), tmp_path)
+
+
+@names
+def test_switching_the_heads_off_gives_the_same(name: str) -> None:
+    model, gone = built(name), MODELS[name][4]
+    with silenced(model, gone):
+        masked = output(model, name)
+    with intervene(model, {place: HeadsOff(heads) for place, heads in gone.items()}):
+        off = output(model, name)
+    assert (off - masked).abs().max() <= 1e-6 * max(1.0, float(masked.abs().max()))
+    assert not torch.allclose(off, output(model, name), atol=1e-4)
+
+
+def test_attention_that_cannot_be_reached_is_told() -> None:
+    model = built("BERT")
+    model.set_attn_implementation("eager")
+    with pytest.raises(WorkError, match=r"bert\.encoder\.layer\.0.*sdpa"), intervene(model, {"": HeadsOff([0])}):
+        output(model, "BERT")

@@ -19,23 +19,10 @@ from regard.attention.attend import Observer, Run
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.errors import OptionError, WorkError
-from regard.inspection.lens import Lens, widened
+from regard.inspection.lens import widened
+from regard.inspection.named_calls import NamedCalls
 
 Change = Observer
-Handler = Callable[[str, AttentionCall, Run], Tensor]
-
-
-class NamedCalls(Lens):
-    """A lens that hands every call, with its name, to a function, and keeps nothing."""
-
-    def __init__(self, model: nn.Module, handle: Handler) -> None:
-        super().__init__(model)
-        self.handle = handle
-
-    def around(self, call: AttentionCall, run: Run) -> Tensor:
-        """Hand a call on, if it is the model's."""
-        name = self.name_of_caller()
-        return run(call) if name is None else self.handle(name, call, run)
 
 
 class Intervention:
@@ -51,12 +38,10 @@ class Intervention:
             )
         self.changes = changes
         self.met: set[str] = set()
-        self.seen: dict[str, None] = {}
         self.calls = NamedCalls(model, self.around)
 
     def __enter__(self) -> "Intervention":
         self.met.clear()
-        self.seen.clear()
         self.calls.__enter__()
         return self
 
@@ -66,12 +51,11 @@ class Intervention:
         if idle and kind is None:
             raise WorkError(
                 f"No attention was seen at {', '.join(idle)}, so that nothing was changed there. "
-                f"Calls were seen at: {', '.join(self.seen) or 'no place'}."
+                f"Calls were seen at: {', '.join(self.calls.seen) or 'no place'}."
             )
 
     def around(self, name: str, call: AttentionCall, run: Run) -> Tensor:
         """Put the changes for this place around the call, the first given outermost."""
-        self.seen[name] = None
         for place in reversed(self.changes):
             if not place or name == place or name.startswith(f"{place}."):
                 self.met.add(place)
