@@ -15,7 +15,7 @@ FROZEN = {
     "train": [
         *("--out", *PAIRS, "--valid-src", "--valid-tgt", "--valid-gold", "--preset", "--config", "--set", "--from"),
         *("--resume", "--max-updates", "--max-minutes", "--seed", "--precision", "--device", "--threads"),
-        "--tensorboard",
+        *("--tensorboard", "--telemetry"),
     ],
     "translate": [
         *("RUN", "INPUT", *OUTPUT, "--alignments", "--json", "--n-best", *SEARCH, "--max-length", *SITE, *MACHINE),
