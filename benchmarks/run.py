@@ -25,6 +25,7 @@ def commands(options: argparse.Namespace) -> dict[str, Command]:
         "training": ["--data", options.data / "multi30k", *sides],
         "translating": sides,
         "startup": ["--threads", str(options.threads)],
+        "lens": ["--threads", str(options.threads)],
         "ways": [],
         "dropout": [],
         "objective": [],
@@ -48,7 +49,7 @@ def main() -> int:
         for name in options.only or chosen:
             print(f"\n== {name}", flush=True)
             saved = Path(folder) / f"{name}.jsonl"
-            with_bars: Command = ["--figures", saved] if name in ("training", "translating", "startup") else []
+            with_bars: Command = ["--figures", saved] if name in ("training", "translating", "startup", "lens") else []
             program = Path(__file__).parent / f"{name}.py"
             done = subprocess.run([sys.executable, program, *chosen[name], *with_bars], check=False)
             failed += [name] if done.returncode else []
