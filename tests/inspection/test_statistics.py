@@ -1,5 +1,7 @@
 import dataclasses
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -216,3 +218,22 @@ def test_statistics_of_different_kinds_do_not_join() -> None:
         join([found, map_statistics(call_of(batch=1))])
     with pytest.raises(OptionError, match="There are no statistics to join"):
         join([])
+
+
+LONG = """
+import resource, torch
+from regard.inspection.statistics import map_statistics
+from tests.inspection.calls import call_of
+torch.set_num_threads(1)
+call = call_of(batch=1, queries=8192, keys=8192, dtype=torch.float32)
+map_statistics(call._replace(query=call.query[:, :, :31]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+map_statistics(call, sets={"first": torch.arange(8192) == 0}, tiles=64)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_long_text_takes_the_memory_of_its_length() -> None:
+    done = subprocess.run([sys.executable, "-c", LONG], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 2e8, "the map of a head alone takes 2.7e8 bytes, and there are three"

@@ -20,7 +20,7 @@ from regard.attention.normalizers import Softmax
 from regard.attention.ways.blocks import left
 from regard.attention.ways.choice import giving_weights
 
-CELLS = {"cpu": 2**21}
+CELLS = {"cpu": 2**22}
 """Weights in a strip by the kind of device: what a processor's cache holds, or what fills an accelerator."""
 MANY_CELLS = 2**26
 ROWS = 16
