@@ -123,7 +123,6 @@ class TestTokens:
         assert page.page.evaluate("window.fired") is None
         assert page.page.locator("iframe, img, form, object, link[rel=stylesheet]").count() == 0
 
-
     def test_nothing_moves_away_from_under_the_pointer(self, opened: Open) -> None:
         side = Side(tokens=["a" * 400, "b" * 90, *(f"word{i}" * 5 for i in range(11))])
         page = opened(a_panel(side=side))

@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from regard.attention.attend import Attention
 from regard.attention.call import AttentionCall
 from regard.attention.lengths import Padding
 from regard.attention.patterns import Causal
 from regard.attention.ways import reference
 from regard.errors import OptionError, ShapeError
+from regard.inspection.lens import lens
 from regard.inspection.running import RunningStatistics
 from tests.inspection.calls import call_of
 
@@ -113,3 +115,15 @@ def test_what_was_not_summed_up_is_named_with_what_was() -> None:
         running["encoder"].mean("median")
     with pytest.raises(ShapeError, match=r"A call at encoder has 2 heads and those before it had 3"):
         running("encoder", call_of(heads=2))
+
+
+def test_a_lens_hands_its_calls_over_and_keeps_none() -> None:
+    attention = Attention()
+    running = RunningStatistics()
+    states = torch.randn(2, 3, 13, 11)
+    with lens(attention, keep=running) as seen:
+        for _ in range(3):
+            attention(states, attention.remember(states, states))
+    (site,) = running.values()
+    assert site.calls == 3
+    assert all(len(place) == 0 for place in seen.values())
