@@ -87,7 +87,6 @@ def test_a_picture_that_cannot_be_written_ends_with_1(run_folder: Path, regard: 
 
 def test_a_folder_of_a_hugging_face_model_is_shown_with_all_its_heads(regard: Regard, tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed: pip install '.[conformance]'")
-    pytest.importorskip("regard.inspection.capture", reason="the lens does not see PyTorch's functions yet")
     from tests.tasks import pretrained
 
     folder, page, png = pretrained.save_bert(tmp_path / "bert"), tmp_path / "page.html", tmp_path / "map.png"

@@ -52,7 +52,7 @@ class TestHeads:
     def test_a_small_picture_chooses_a_head_and_its_weights_are_the_models(self, opened: Open) -> None:
         page = opened(a_panel())
         page.page.click("[aria-label='layer.1, head 2']")
-        assert page.text("h2") == "layer.1, head 2"
+        page.page.wait_for_selector("h2:text-is('layer.1, head 2')")
         page.page.hover(".rows .token >> nth=5")
         weights = reference.weights(a_call(13, 13, seed=1))[0, 2, 5]
         assert page.texts(".readout .item")[0] == strongest(weights)
@@ -62,8 +62,13 @@ class TestHeads:
         page = opened(a_panel())
         page.page.focus(".tile >> nth=0")
         page.press("ArrowDown", "ArrowRight", "Enter")
-        assert page.text("h2") == "layer.1, head 1"
+        page.page.wait_for_selector("h2:text-is('layer.1, head 1')")
         assert page.page.locator("[aria-pressed=true]").get_attribute("aria-label") == "layer.1, head 1"
+
+    def test_layers_are_called_by_what_tells_them_apart(self, opened: Open) -> None:
+        names = [f"encoder.layer.{i}.attention.self" for i in range(3)]
+        page = opened(panel({name: [a_call(13, 13)] for name in names}, a_side(13)))
+        assert page.texts(".grid tbody th") == ["layer.0", "layer.1", "layer.2"]
 
     def test_panels_can_be_changed(self, opened: Open) -> None:
         page = opened(a_panel(), a_panel(7, name="decoder"))
@@ -172,7 +177,42 @@ class TestMap:
         assert name == f"word{place}"
         assert float(number) == pytest.approx(float(weights[place]), abs=0.02)
         page.page.click("[aria-label='a, head 0']")
+        page.page.wait_for_selector("h2:text-is('a, head 0')")
         assert "Only the means of blocks of 1 × 1 were kept" in page.text(".told")
+
+
+@pytest.mark.slow
+class TestSize:
+    """The figures that the page is built for; a machine that does something else at the time needs patience."""
+
+    def test_12_by_12_heads_at_512_tokens_take_less_than_10_megabytes(self, opened: Open, tmp_path: Path) -> None:
+        sites = {f"layer.{place}": [a_call(512, 512, heads=12, seed=place)] for place in range(12)}
+        page = opened(panel(sites, a_side(512, words=True)))
+        assert (tmp_path / "atlas.html").stat().st_size < 10e6
+        assert page.page.locator(".tile").count() == 144
+        page.page.hover(".rows .token >> nth=300")
+        assert page.texts(".readout .item")[0] == strongest(reference.weights(a_call(512, 512, heads=12))[0, 0, 300])
+
+    def test_8192_tokens_pan_and_zoom_at_30_frames_a_second(self, opened: Open, tmp_path: Path) -> None:
+        call = a_call(8192, 8192, heads=1, mask=Causal())
+        page = opened(panel({"a": [call]}, a_side(8192)))
+        assert (tmp_path / "atlas.html").stat().st_size < 1e6 + 8192 * (2 * 11 + 12) * 4 / 3
+        page.page.focus(".viewer canvas")
+        box = page.page.locator(".viewer canvas").bounding_box()
+        for zooms in (4, 3, 3):  # at 8, 2 and less than 1 weights a pixel
+            page.press(*["+"] * zooms)
+            page.page.evaluate(
+                """() => { window.frames_seen = 0; window.began = performance.now();
+                    const count = () => { window.frames_seen++; window.counting = requestAnimationFrame(count); };
+                    count(); }"""
+            )
+            page.page.mouse.move(box["x"] + 450, box["y"] + 450)
+            page.page.mouse.down()
+            for step in range(60):
+                page.page.mouse.move(box["x"] + 450 - 6 * step, box["y"] + 450 - 5 * step)
+            page.page.mouse.up()
+            page.page.evaluate("cancelAnimationFrame(window.counting)")
+            assert page.page.evaluate("1000 * window.frames_seen / (performance.now() - window.began)") >= 30
 
 
 class TestPicture:

@@ -16,6 +16,7 @@ export function grid(
     const chart = panel.charts[place];
     const name = `${panel.layers[chart.layer]}, head ${chart.head}${chart.exact ? ", exact" : ""}`;
     const canvas = picture({ means: means.subarray(place * size, (place + 1) * size), tiles: panel.tiles }, colors);
+    canvas.style.imageRendering = panel.tiles[1] < 64 ? "pixelated" : "auto";
     canvas.style.aspectRatio = `${Math.max(0.15, wide)} / ${Math.max(0.15, high)}`;
     const made = make("button", {
       type: "button", class: `tile${chart.exact ? " exact" : ""}`, "aria-label": name, title: name,
@@ -28,11 +29,26 @@ export function grid(
     tiles.push(made);
     return make("td", {}, made);
   };
-  const heading = (scope: string, name: string) => make("th", { scope, title: name }, make("span", { dir: "auto" }, name));
-  const body = panel.layers.map((name, layer) => make("tr", {}, heading("row", name),
+  const heading = (scope: string, name: string, short = name) =>
+    make("th", { scope, title: name }, make("span", { dir: "auto" }, short));
+  const short = differing(panel.layers);
+  const body = panel.layers.map((name, layer) => make("tr", {}, heading("row", name, short[layer]),
     ...panel.charts.map((chart, place) => (chart.layer === layer ? place : -1)).filter((place) => place >= 0).map(tile)));
   const top = make("tr", {}, make("td"), ...Array.from({ length: heads }, (_, head) => heading("col", String(head))));
   const table = make("table", { class: "grid", role: "presentation" }, make("thead", {}, top), make("tbody", {}, ...body));
   walk(table, tiles, heads, Math.max(0, chosen));
   return make("div", { class: "scrolled" }, table);
+}
+
+/** Of names such as encoder.layer.3.attention the part that tells them apart, with the one before: layer.3. */
+export function differing(names: string[]): string[] {
+  if (names.length < 2) return names;
+  const parts = names.map((name) => name.split("."));
+  const least = Math.min(...parts.map((part) => part.length));
+  const same = (at: (part: string[]) => string) => parts.every((part) => at(part) === at(parts[0]));
+  let first = 0;
+  while (first < least - 1 && same((part) => part[first])) first++;
+  let last = 0;
+  while (last < least - 1 - first && same((part) => part[part.length - 1 - last])) last++;
+  return parts.map((part) => part.slice(Math.max(0, first - 1), part.length - last).join("."));
 }

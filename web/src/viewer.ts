@@ -48,7 +48,7 @@ export class Viewer {
     const tools = make("div", { class: "tools" },
       button("Zoom in", "+", () => this.zoom(1.6)), button("Zoom out", "−", () => this.zoom(1 / 1.6)),
       button("Show all of it", "⤢", () => this.fit()));
-    this.element = make("div", { class: "viewer" }, make("div", { class: "frame" }, this.canvas, tools), this.legend);
+    this.element = make("div", { class: "viewer" }, this.canvas, make("div", { class: "below" }, this.legend, tools));
     this.listen();
     new ResizeObserver(() => this.resized()).observe(this.canvas);
   }

@@ -81,8 +81,8 @@ def run_pretrained(folder: Path, text: str, options: Options) -> int:
 
     if options.steps:
         raise OptionError("--steps is for runs of regard: a Hugging Face model is shown without its candidates.")
-    names = {"layer": options.site.layer, "head": options.site.head}
-    seen = look_pretrained(folder, text, options.target, **names, **options.machine.chosen())
+    site = options.site
+    seen = look_pretrained(folder, text, options.target, layer=site.layer, head=site.head, **options.machine.chosen())
     console = result_console()
     console.print(heat_map(seen.map))
     if seen.output is not None:

@@ -246,7 +246,7 @@ def _charts(site: str, calls: Sequence[AttentionCall], size: tuple[int, int], ke
 def _pooled(seen: Float[Tensor, "H q K"], along: int, tiles: int) -> Float[Tensor, "H q C"]:
     """Sum over blocks of keys; the last one may be shorter, and caches may not hold all keys yet."""
     padded = torch.nn.functional.pad(seen, (0, tiles * along - seen.shape[2]))
-    return padded.unflatten(-1, (tiles, along)).sum(dim=-1)
+    return padded.view(*padded.shape[:2], tiles, along).sum(dim=-1)
 
 
 def _areas(size: tuple[int, int], block: tuple[int, int], tiles: tuple[int, int]) -> Float[Tensor, "R C"]:
