@@ -16,7 +16,7 @@ from regard.attention.patterns import Causal, TensorMask
 from regard.attention.ways import reference
 from regard.errors import OptionError, ShapeError
 from regard.inspection import strips as strips_file
-from regard.inspection.statistics import MapStatistics, join, map_statistics
+from regard.inspection.statistics import MapStatistics, join, map_statistics, site_statistics
 from tests.attention.judge import case
 from tests.inspection.calls import call_of
 
@@ -193,18 +193,18 @@ def test_steps_of_a_decoder_join_to_the_statistics_of_their_map() -> None:
     call = call_of(queries=7, keys=7, mask=Causal(), bias=Alibi(3))
     sets = {"first": torch.arange(7) == 0}
     links = [{(0, 0), (3, 5)}, {(2, 6)}]
-    whole = map_statistics(call, sets=sets, links=links, tiles=1)
-    steps = []
-    for step in range(7):
-        part = call._replace(
+    counts = torch.tensor([[True] * 7, [True] * 5 + [False] * 2])
+    whole = map_statistics(call, sets=sets, links=links, counts=counts)
+    steps = [
+        call._replace(
             query=call.query[:, :, step : step + 1],
             key=call.key[:, :, : step + 1],
             value=call.value[:, :, : step + 1],
             offset=step,
         )
-        own = [{(key, 0) for key, query in pairs if query == step} for pairs in links]
-        steps.append(map_statistics(part, sets={"first": sets["first"][: step + 1]}, links=own))
-    joined = join(steps)
+        for step in range(7)
+    ]
+    joined = site_statistics(steps, sets=sets, links=links, counts=counts)
     for field in dataclasses.fields(whole):
         expected, found = getattr(whole, field.name), getattr(joined, field.name)
         if isinstance(expected, Tensor):

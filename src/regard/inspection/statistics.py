@@ -263,6 +263,41 @@ def rows_of(name: str, chosen: Tensor, batch: int, size: int, what: str) -> Bool
     return chosen if chosen.dim() == 2 else chosen.unsqueeze(0)
 
 
+def site_statistics(
+    calls: Sequence[AttentionCall],
+    *,
+    top: int = TOP,
+    sets: Mapping[str, Bool[Tensor, "#B K"]] | None = None,
+    links: Sequence[Iterable[Link]] | None = None,
+    counts: Bool[Tensor, "#B Q"] | None = None,
+) -> MapStatistics:
+    """Compute the statistics of calls that make one map, such as those at a site of a lens while a decoder steps.
+
+    Arguments are those of `map_statistics`: queries are counted through all calls, and sets are of the last call's
+    keys, of which earlier calls had the first ones.
+    """
+    parts = []
+    begin = 0
+    for call in calls:
+        queries = range(begin, begin + call.query.shape[2])
+        begin = queries.stop
+        parts.append(
+            map_statistics(
+                call,
+                top=top,
+                sets={name: chosen[..., : call.key.shape[2]] for name, chosen in (sets or {}).items()},
+                links=None if links is None else [own_links(pairs, queries) for pairs in links],
+                counts=None if counts is None else counts[..., cut(queries)],
+            )
+        )
+    return join(parts)
+
+
+def own_links(links: Iterable[Link], queries: range) -> list[Link]:
+    """Return the links of some queries, counted from the first of them."""
+    return [(key, query - queries.start) for key, query in links if query in queries]
+
+
 def join(parts: Sequence[MapStatistics]) -> MapStatistics:
     """Put the statistics of calls together whose queries follow each other: of a decoder that goes step by step.
 
