@@ -22,7 +22,7 @@ class PlantedCopy(nn.Module):
         with torch.no_grad():
             for layer in self.layers:
                 for projection in (layer.query_key_value, layer.output):
-                    projection.weight.copy_(0.15 * torch.randn(projection.weight.shape, generator=generator))  # type: ignore[operator, union-attr]
+                    projection.weight.copy_(0.15 * torch.randn(projection.weight.shape, generator=generator))  # type: ignore[operator, union-attr, arg-type]
             plant(self.layers[1], COPIER[1])  # type: ignore[arg-type]
         self.double().eval()
 

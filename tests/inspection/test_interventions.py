@@ -1,11 +1,14 @@
 """Interventions: each change against the equation written out, at the places that were named and nowhere else."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from regard.attention import attend
 from regard.attention.attend import Attention
+from regard.attention.call import AttentionCall
 from regard.attention.heads import SelfAttention
 from regard.attention.patterns import Causal
 from regard.errors import OptionError, WorkError
@@ -126,7 +129,7 @@ def test_even_weights_leave_out_what_a_bias_hides(lowest: float) -> None:
     bias[:, 5:] = lowest
     calls = []
 
-    def keep(call: attend.AttentionCall, run: attend.Run) -> Tensor:
+    def keep(call: AttentionCall, run: attend.Run) -> Tensor:
         calls.append(call)
         return run(call)
 
@@ -168,7 +171,7 @@ def test_patching_a_run_into_itself_changes_nothing() -> None:
     assert len(seen[name]) == 5
     with intervene(model, {name: Patched(seen[name])}):
         assert torch.allclose(model(*batch()), plain, atol=1e-6)
-    once = Patched(seen[name][:3])  # type: ignore[index]
+    once = Patched(seen[name][:3])
     with (
         pytest.raises(OptionError, match=r"At decoder\.attention: 3 calls were recorded and here is one more"),
         intervene(model, {name: once}),
@@ -272,7 +275,7 @@ def test_heads_of_pytorch_modules_are_off_where_the_fast_path_is() -> None:
         contexts.append(original(*arguments, **options))  # type: ignore[arg-type]
         return contexts[-1]
 
-    nn.functional.scaled_dot_product_attention = keeping
+    nn.functional.scaled_dot_product_attention = keeping  # type: ignore[assignment]
     try:
         plain = model(states)
         with intervene(model, {"layers.1.self_attn": HeadsOff([1])}):
@@ -295,11 +298,14 @@ def test_heads_of_pytorch_modules_are_off_where_the_fast_path_is() -> None:
         model(states)
 
 
-def test_plain_calls_of_pytorch_are_changed() -> None:
-    class Bare(nn.Module):
-        def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            return nn.functional.scaled_dot_product_attention(query, key, value)
+class Bare(nn.Module):
+    """One call of PyTorch's attention."""
 
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(query, key, value)
+
+
+def test_plain_calls_of_pytorch_are_changed() -> None:
     query, key, value = tensors()
     model = Bare()
     with intervene(model, {"": evened([1])}):
@@ -307,3 +313,15 @@ def test_plain_calls_of_pytorch_are_changed() -> None:
     wanted = equation(query, key) @ value
     wanted[:, 1] = value[:, 1].mean(1, keepdim=True)
     assert torch.allclose(context, wanted)
+
+
+def test_a_compiled_model_is_changed_too() -> None:
+    compiled: Any = torch.compile(Bare(), backend="eager")
+    query, key, value = tensors()
+    wanted = equation(query, key) @ value
+    assert torch.allclose(compiled(query, key, value), wanted)
+    with intervene(compiled, {"": HeadsOff([1])}):
+        off = compiled(query, key, value)
+    wanted[:, 1] = 0
+    assert torch.allclose(off, wanted)
+    assert compiled(query, key, value)[:, 1].count_nonzero() > 0

@@ -11,9 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import DamagedError, OptionError, WorkError
+from regard.inspection.belief import measure_belief
+from regard.inspection.gradients import gradient_maps
+from regard.inspection.importance import ablation_importance, gradient_importance, ranked
 from regard.inspection.interventions import HeadsOff, intervene
 from regard.inspection.pruned_models import load_pruned, save_pruned
 from regard.inspection.pruning import Prunable, prunable, prune, pruned_heads
+from regard.inspection.rollout import rollout
 
 transformers = pytest.importorskip("transformers", reason="its models need the package transformers ('conformance')")
 
@@ -213,3 +217,32 @@ def test_attention_that_cannot_be_reached_is_told() -> None:
     model.set_attn_implementation("eager")
     with pytest.raises(WorkError, match=r"bert\.encoder\.layer\.0.*sdpa"), intervene(model, {"": HeadsOff([0])}):
         output(model, "BERT")
+
+
+@pytest.mark.parametrize("name", ["BERT", "GPT-2", "T5", "ViT"])
+def test_the_heads_of_a_model_are_measured(name: str) -> None:
+    model = built(name)
+
+    def loss(given: Mapping[str, Tensor]) -> Tensor:
+        return model(**given)[0].square().sum()  # type: ignore[no-any-return]
+
+    inputs = MODELS[name][3]
+    slopes = gradient_importance(model, loss, [inputs])
+    changes = ablation_importance(model, loss, [inputs])
+    assert slopes.keys() == changes.keys()
+    assert len(ranked(slopes)) == len(ranked(changes)) == {"T5": 36}.get(name, 12)
+    place, head, change = ranked(changes)[0]
+    with torch.no_grad():
+        before = float(loss(inputs))
+        prune(model, {place: [head]})
+        assert float(loss(inputs)) - before == pytest.approx(change, rel=1e-3)
+
+
+def test_belief_and_gradient_maps_reach_other_models() -> None:
+    model = built("BERT")
+    found = measure_belief(model, lambda: model(**TEXT)[0], "bert.encoder.layer.1.attention.self", heads=[2], keys=4)
+    assert found.off > 0
+    maps = gradient_maps(model, lambda: model(**TEXT)[0][0, 3, 5])
+    assert all(one.weighted().shape == (3, 6, 7, 7) for one in maps.values())
+    assert rollout([one.calls[0].call for one in maps.values()], queries=[3]).sum(-1).allclose(torch.ones(()))
+    assert maps["bert.encoder.layer.0.attention.self"].weights()[1, :, :, 4:].count_nonzero() == 0

@@ -112,7 +112,7 @@ def test_grouped_heads_go_by_the_group_or_as_many_of_each(
 ) -> None:
     torch.manual_seed(5)
     more = (Rotary(2),) if kind is RotarySelfAttention else ()
-    layer = kind(24, 6, Attention(), *more, num_kv_heads=2).double()  # type: ignore[arg-type]
+    layer = kind(24, 6, Attention(), *more, num_kv_heads=2).double()
     states = torch.randn(2, 5, 24, dtype=torch.float64)
     with intervene(layer, {"": HeadsOff(gone)}):
         masked = layer(states, mask=Causal())

@@ -124,8 +124,9 @@ def divergence(first: Float[Tensor, "*B K"], second: Float[Tensor, "*B K"]) -> F
     """Return the Jensen-Shannon divergence of rows, each divided by its sum, in bits."""
     one, other = (rows / rows.sum(-1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny) for rows in (first, second))
     middle = torch.where(one + other > 0, (one + other) / 2, 1.0)
-    nats = torch.special.xlogy(one, one / middle) + torch.special.xlogy(other, other / middle)
-    return nats.sum(-1) / (2 * math.log(2))
+    nats: Tensor = torch.special.xlogy(one, one / middle) + torch.special.xlogy(other, other / middle)
+    bits: Tensor = nats.sum(-1) / (2 * math.log(2))
+    return bits
 
 
 def ranked_differences(found: Mapping[str, Difference]) -> list[RankedHead]:

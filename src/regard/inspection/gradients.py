@@ -106,7 +106,7 @@ def gradient_maps(model: nn.Module, objective: Callable[[], Tensor]) -> dict[str
 
     with torch.enable_grad(), NamedCalls(model, traced):
         value = objective()
-    check_seen({name: call for name, call, _ in noted})
+    check_seen(noted)
     check_loss(value, needs_gradient=True)
     contexts = [context for _, _, context in noted]
     slopes = torch.autograd.grad(value, contexts, allow_unused=True, materialize_grads=True)

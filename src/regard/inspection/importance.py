@@ -1,6 +1,6 @@
 """Which heads matter: by the slope of a loss at each head, or by what the loss becomes without it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -122,7 +122,7 @@ def check_loss(value: Tensor, *, needs_gradient: bool) -> None:
         )
 
 
-def check_seen(found: Mapping[object, object]) -> None:
+def check_seen(found: Sized) -> None:
     """Raise if there was nothing to measure."""
     if not found:
         raise WorkError("No attention of the model ran, or there was no batch. Let loss(batch) run this very model.")

@@ -19,7 +19,7 @@ from regard.attention.attend import Observer, Run
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.errors import OptionError, WorkError
-from regard.inspection.lens import widened
+from regard.inspection.lens import own_name, widened
 from regard.inspection.named_calls import NamedCalls
 
 Change = Observer
@@ -29,12 +29,13 @@ class Intervention:
     """Changes the calls of a model while it is open, and fails on leaving where a change met no call."""
 
     def __init__(self, model: nn.Module, changes: Mapping[str, Change]) -> None:
-        modules = dict(model.named_modules())
+        modules = [own_name(name) for name, _ in model.named_modules()]
         unknown = [name for name in changes if name not in modules]
         if unknown:
+            some = ", ".join(filter(None, modules[:9]))
             raise OptionError(
                 f"The model has no module {', '.join(map(repr, unknown))}. A change is given for a module that "
-                f"attends, such as those that `regard.lens` names, or for one above: {', '.join(list(modules)[1:9])}."
+                f"attends, such as those that `regard.lens` names, or for one above: {some}."
             )
         self.changes = changes
         self.met: set[str] = set()
@@ -56,7 +57,7 @@ class Intervention:
 
     def around(self, name: str, call: AttentionCall, run: Run) -> Tensor:
         """Put the changes for this place around the call, the first given outermost."""
-        for place in reversed(self.changes):
+        for place in reversed(list(self.changes)):
             if not place or name == place or name.startswith(f"{place}."):
                 self.met.add(place)
                 run = applied(self.changes[place], run, name)

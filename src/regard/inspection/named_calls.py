@@ -4,14 +4,13 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
-import torch
 from torch import Tensor, nn
 
 from regard.attention import attend
 from regard.attention.attend import Run
 from regard.attention.call import AttentionCall
 from regard.errors import WorkError
-from regard.inspection.capture import WHY_NOT_TRACED, foreign_calls, place_of_call
+from regard.inspection.capture import foreign_calls, place_of_call, untraced
 from regard.inspection.lens import own_name
 from regard.inspection.unwatched import Attendance
 
@@ -32,6 +31,7 @@ class NamedCalls:
         self.seen: dict[str, None] = {}
         self.opened: list[ExitStack] = []
         self.thread = 0
+        self.placing: Callable[[], str | None] = self.place
 
     def __enter__(self) -> "NamedCalls":
         assert not self.opened, "this is open already"
@@ -44,6 +44,7 @@ class NamedCalls:
         stack.callback(self.attendance.close)
         self.opened.append(stack)
         self.thread = threading.get_ident()
+        self.placing = untraced(self.place)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -57,13 +58,12 @@ class NamedCalls:
 
     def around(self, call: AttentionCall, run: Run) -> Tensor:
         """Hand a call on, if it is the model's."""
-        name = self.place()
+        name = self.placing()
         if name is None:
             return run(call)
         self.seen[name] = None
         return self.handle(name, call, run)
 
-    @torch.compiler.disable(reason=WHY_NOT_TRACED)
     def place(self) -> str | None:
         """Name the module that makes the call; None if it is another model's."""
         return place_of_call(self.names) if threading.get_ident() == self.thread else None

@@ -54,7 +54,7 @@ def load_pruned(model_class: type[Model], folder: str | Path) -> Model:
             f"{model_class.__name__}.from_pretrained."
         )
     described = read_json(path / "pruned_heads.json", max_bytes=1 << 24)
-    heads = described.get("heads")
+    heads: Any = described.get("heads")
     if described.get("format") != FORMAT or not is_record(heads):
         raise DamagedError(f"{path / 'pruned_heads.json'} is not a record of pruned heads in format {FORMAT}.")
     theirs: Any = model_class

@@ -44,7 +44,8 @@ class Prunable:
         """Return how many heads keys and values have."""
         name, kinds = next((name, kinds) for name, kinds in self.inward.items() if "k" in kinds)
         total = width(getattr(self.module, name), "out") // self.head_dim
-        return (total - self.heads * kinds.count("q")) // (len(kinds) - kinds.count("q"))
+        shared: int = (total - self.heads * kinds.count("q")) // (len(kinds) - kinds.count("q"))
+        return shared
 
     def cut(self, gone: Sequence[int]) -> None:
         """Take heads out."""
@@ -147,8 +148,8 @@ def prunable(model: nn.Module, name: str) -> Prunable:
 
 def width(projection: Any, side: str) -> int:
     """Return how much goes into a projection or comes out of it."""
-    weight: Tensor = projection.weight
-    return weight.shape[axis_of(projection, side)]
+    size: int = projection.weight.shape[axis_of(projection, side)]
+    return size
 
 
 def axis_of(projection: Any, side: str) -> int:
