@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from regard.attention.attend import Attention
+from regard.attention.biases import TensorBias
 from regard.attention.call import AttentionCall
 from regard.attention.lengths import Padding
 from regard.attention.patterns import Causal
@@ -61,6 +62,17 @@ def test_the_first_key_is_the_first_that_is_no_padding() -> None:
     expected = torch.cat([weights[0, :, :, 0], weights[1, :, 3:, 3]], dim=1).mean(1)
     assert torch.allclose(running["encoder"].mean("first"), expected)
     assert running["encoder"].number("first").tolist() == [7.0] * 3
+
+
+def test_padding_that_is_hidden_by_the_least_number_does_not_count() -> None:
+    lengths = torch.tensor([7, 4])
+    hidden = torch.arange(7) >= lengths[:, None, None, None]  # [B 1 1 K]
+    added = torch.zeros(2, 3, 7, 7, dtype=torch.float64).masked_fill(hidden, torch.finfo(torch.float64).min)
+    by_bias, by_mask = RunningStatistics(), RunningStatistics()
+    by_bias("encoder", call_of(queries=7, keys=7, bias=TensorBias(added)))
+    by_mask("encoder", call_of(queries=7, keys=7, mask=Padding(lengths)))
+    assert by_bias["encoder"].number("entropy").tolist() == [11.0] * 3
+    assert torch.allclose(by_bias["encoder"].mean("entropy"), by_mask["encoder"].mean("entropy"))
 
 
 def test_queries_that_are_no_keys_all_count() -> None:

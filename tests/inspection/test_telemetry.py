@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from regard.attention import attend
 from regard.attention.attend import Attention
+from regard.attention.lengths import Padding
 from regard.attention.patterns import Causal
 from regard.attention.ways import reference
 from regard.errors import OptionError
@@ -62,6 +63,14 @@ def test_sampled_queries_are_those_of_the_whole_map() -> None:
     runs = [entropy[:, :, start : start + 5].mean((0, 2)) for start in range(9)]
     assert any(torch.allclose(telemetry.running["attention"].mean("entropy"), run) for run in runs)
     assert telemetry.running["attention"].number("entropy").tolist() == [10.0] * 3
+
+
+def test_padding_does_not_count_in_a_part_of_the_queries_either() -> None:
+    telemetry = Telemetry(Model(), queries=11)
+    for _ in range(5):
+        telemetry.take("attention", call_of(queries=13, keys=13, mask=Padding(torch.tensor([13, 2]))))
+        number = telemetry.running["attention"].number("entropy").tolist()
+        assert number[0] <= telemetry.running["attention"].calls * 13
 
 
 def test_a_site_with_many_calls_is_looked_at_a_few_times() -> None:

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from regard.attention.biases import TensorBias
 from regard.attention.call import AttentionCall
 from regard.errors import OptionError, ShapeError
 from regard.inspection.alignments import Link
@@ -98,15 +99,24 @@ def first_seen(name: str, call: AttentionCall) -> dict[str, Bool[Tensor, "#B K"]
 def queries_seen(name: str, call: AttentionCall) -> Bool[Tensor, "#B Q"] | None:
     """Count the queries that are keys themselves which somebody may see, or all where queries are no keys.
 
-    So padding does not count, where a mask hides it. A bias that hides is no mask: then say which queries count.
+    So padding does not count, where a mask hides it or a tensor that is added to scores.
     """
     extent = call.extent()
     return seen_keys(call) if extent.query_positions == extent.key_positions else None
 
 
 def seen_keys(call: AttentionCall) -> Bool[Tensor, "#B K"] | None:
-    """Return which keys any query of their entry may see; None for all."""
-    return call.mask.seen(call.extent())
+    """Return which keys any query of their entry may see; None for all.
+
+    Models that mask by adding add the least number that there is, which is as good as hidden where others are not.
+    """
+    extent = call.extent()
+    seen = call.mask.seen(extent)
+    if not isinstance(call.bias, TensorBias):
+        return seen
+    added = call.bias.dense(extent)
+    shown = (added > torch.finfo(added.dtype).min / 2).any(dim=2).any(dim=1).expand(-1, extent.keys)  # [#B K]
+    return shown if seen is None else seen & shown
 
 
 class RunningStatistics(Mapping[str, HeadSums]):
@@ -124,9 +134,13 @@ class RunningStatistics(Mapping[str, HeadSums]):
         self.sets, self.counts, self.links = sets, counts, links
         self.sites: dict[str, HeadSums] = {}
 
-    @torch.no_grad()
     def __call__(self, name: str, call: AttentionCall) -> None:
         """Take a call of a site."""
+        self.take(name, call, self.counts(name, call))
+
+    @torch.no_grad()
+    def take(self, name: str, call: AttentionCall, counts: Bool[Tensor, "#B Q"] | None) -> None:
+        """Take a call of which these queries count."""
         heads = call.query.shape[1]
         site = self.sites.setdefault(name, HeadSums(heads))
         if site.heads != heads:
@@ -136,7 +150,7 @@ class RunningStatistics(Mapping[str, HeadSums]):
             top=1,
             sets=self.sets(name, call),
             links=None if self.links is None else self.links(name, call),
-            counts=self.counts(name, call),
+            counts=counts,
         )
         site.take(found)
 

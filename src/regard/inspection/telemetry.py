@@ -17,7 +17,7 @@ from torch import nn
 from regard.attention.call import AttentionCall
 from regard.errors import OptionError
 from regard.inspection.lens import Lens
-from regard.inspection.running import RunningStatistics
+from regard.inspection.running import RunningStatistics, queries_seen
 
 EVERY = 50
 """Updates from one sample to the next."""
@@ -104,5 +104,7 @@ class Telemetry:
         with self.timed():
             spare = call.query.shape[2] - self.queries
             start = int(torch.randint(spare + 1, (), generator=self.places)) if spare > 0 else 0
-            part = call.query[:, :, start : start + self.queries]
-            self.running(name, call._replace(query=part, offset=call.offset + start))
+            part = slice(start, start + self.queries)
+            seen = queries_seen(name, call)
+            counts = None if seen is None else seen[:, part]
+            self.running.take(name, call._replace(query=call.query[:, :, part], offset=call.offset + start), counts)
