@@ -145,6 +145,21 @@ def test_generation_is_watched_step_by_step_and_reads_as_one_map(family: str, pa
     assert_maps(seen, attentions(again), rows)
 
 
+@pytest.mark.parametrize("family", ["Bart", "Llama"])
+def test_a_search_with_beams_is_watched_and_its_finished_texts_are_read_by_one_forward(family: str) -> None:
+    model: Any = built(family)
+    given = {"input_ids": TOKENS[:, :3], "attention_mask": torch.ones(3, 3, dtype=torch.long)}
+    options: dict[str, Any] = {"do_sample": False, "num_beams": 3, "min_new_tokens": 5, "max_new_tokens": 5}
+    plain = model.generate(**given, **options)
+    with lens(model) as seen:
+        watched = model.generate(**given, **options)
+    assert torch.equal(plain, watched)
+    assert all(torch.allclose(site[-1:].weights().sum(-1), torch.ones(())) for site in seen.values())
+    with lens(model) as forced:
+        model(**given, decoder_input_ids=plain) if family == "Bart" else model(plain)
+    assert all(len(site) == 1 for site in forced.values())
+
+
 def test_eager_attention_raises_and_names_the_remedy() -> None:
     model = eager(built("Bert"))
     message = r'attends by its attention \'eager\'.*set_attn_implementation\("sdpa"\)'

@@ -22,6 +22,7 @@ from regard.attention.call import AttentionCall
 from regard.errors import OptionError, WorkError
 from regard.inspection.capture import foreign_calls
 from regard.inspection.lens import lens
+from tests.inspection.compiled import model as blocks
 
 B, H, Q, K, D = 2, 3, 5, 7, 11
 
@@ -209,6 +210,25 @@ def test_the_transformer_of_pytorch_is_read_with_its_gradients_unchanged(trainin
     assert seen["decoder.layers.1.self_attn"].weights().triu(1).count_nonzero() == 0
 
 
+def test_an_image_model_is_watched_in_training_too() -> None:
+    model = blocks().double().train()
+    patches = random(B, K, 6)
+
+    def run() -> tuple[Tensor, list[Tensor]]:
+        output = model(patches)
+        return output, list(torch.autograd.grad(output.square().sum(), list(model.parameters())))
+
+    plain = run()
+    with lens(model) as seen:
+        watched = run()
+    assert torch.equal(plain[0], watched[0])
+    assert all(torch.equal(left, right) for left, right in zip(plain[1], watched[1], strict=True))
+    query, key, _ = model[0].qkv(patches).chunk(3, dim=-1)  # type: ignore[operator]
+    query, key = (states.unflatten(-1, (3, 2)).transpose(1, 2) for states in (query, key))
+    judge = (query @ key.transpose(-2, -1) / 2**0.5).softmax(-1)
+    assert torch.allclose(seen["0"].weights(), judge, rtol=0, atol=1e-12)
+
+
 def test_flex_attention_is_read_with_its_masks_and_changed_scores() -> None:
     table = random(H, Q, K)
 
@@ -391,6 +411,7 @@ def test_growing_keys_read_as_one_map_and_only_new_rows_are_kept(mode: Callable[
     assert torch.allclose(site.weights(), judge, rtol=0, atol=tolerance)
     assert torch.equal(site.weights(queries=[6, 2]), site.weights()[:, :, [6, 2]])
     assert [record.key.new.tensor.shape[2] for record in site.records] == [3, 1, 1, 1, 1]  # type: ignore[attr-defined]
+    assert len({call.key.data_ptr() for call in site.calls}) == 1
 
 
 def test_a_receiver_gets_each_call_and_nothing_is_kept() -> None:

@@ -94,10 +94,21 @@ class Kept(NamedTuple):
 
     def read(self) -> AttentionCall:
         """Return the call, or raise if something of it was written since."""
+        return self.read_with(self.key.read().to(self.dtype), self.value.read().to(self.dtype))
+
+    def read_before(self, later: "Kept", call: AttentionCall) -> AttentionCall:
+        """Return the call, with views of the keys of the call after it where that one shares them."""
+        key, value = (
+            whole[:, :, : rows.length] if rows in (after, after.earlier) else rows.read().to(self.dtype)
+            for rows, after, whole in ((self.key, later.key, call.key), (self.value, later.value, call.value))
+        )
+        return self.read_with(key, value)
+
+    def read_with(self, key: Tensor, value: Tensor) -> AttentionCall:
+        """Return the call with keys and values that were read."""
         for guard in self.guards:
             guard.read()
-        query, key, value = (part.read().to(self.dtype) for part in (self.query, self.key, self.value))
-        return self.parts._replace(query=query, key=key, value=value)
+        return self.parts._replace(query=self.query.read().to(self.dtype), key=key, value=value)
 
 
 class Deferred(NamedTuple):

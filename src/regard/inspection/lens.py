@@ -63,15 +63,26 @@ class Site(Sequence[AttentionCall]):
     def __getitem__(self, index: int | slice) -> "AttentionCall | Site":
         if isinstance(index, slice):
             return Site(self.name, self.records[index])
+        return self.read(index, None)
+
+    def read(self, index: int, after: AttentionCall | None) -> AttentionCall:
+        """Read a call, sharing what keys it can with the one after it, which was read."""
         try:
-            return self.records[index].read()
+            record = self.records[index]
+            later = None if after is None else self.records[index + 1]
+            if isinstance(record, Kept) and isinstance(later, Kept) and after is not None:
+                return record.read_before(later, after)
+            return record.read()
         except (WorkError, ValueError) as fault:
             raise WorkError(f"Call {index} at {self.name or 'the model itself'} cannot be read: {fault}") from fault
 
     @property
     def calls(self) -> list[AttentionCall]:
-        """The calls, in order."""
-        return list(self)
+        """The calls, in order; where keys grow they are views of the last."""
+        found: list[AttentionCall] = []
+        for index in reversed(range(len(self))):
+            found.append(self.read(index, found[-1] if found else None))
+        return found[::-1]
 
     def weights(self, batch: Choice = None, heads: Choice = None, queries: Choice = None) -> Float[Tensor, "B H Q K"]:
         """Return how much each query used each key, before dropout, in at least float32.
@@ -145,7 +156,8 @@ def grows(before: Float[Tensor, "B G K D"], after: Float[Tensor, "B J L D"]) -> 
     """Say whether keys go on with what they were; heads that share keys may have been given copies of them."""
     if before.shape[0] != after.shape[0] or before.shape[2] > after.shape[2] or before.shape[3] != after.shape[3]:
         return False
-    if before.data_ptr() == after.data_ptr() and before.shape == after.shape and before.stride() == after.stride():
+    alike = before.shape[1] == after.shape[1] and before.stride() == after.stride()
+    if alike and before.data_ptr() == after.data_ptr() and before.dtype == after.dtype:
         return True
     heads = max(before.shape[1], after.shape[1])
     if heads % before.shape[1] or heads % after.shape[1]:
