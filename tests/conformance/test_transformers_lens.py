@@ -160,6 +160,21 @@ def test_a_search_with_beams_is_watched_and_its_finished_texts_are_read_by_one_f
     assert all(len(site) == 1 for site in forced.values())
 
 
+def test_flex_attention_of_the_library_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def uncompiled(function: Any = None, **_: Any) -> Any:
+        return function
+
+    monkeypatch.setattr(torch, "compile", uncompiled)  # which takes a minute here
+    model: Any = built("Llama")
+    judges = attentions(eager(model)(**inputs("Llama"), output_attentions=True))
+    model.set_attn_implementation("flex_attention")
+    with torch.no_grad():
+        plain = model(**inputs("Llama"))[0]
+        with lens(model) as seen:
+            assert torch.equal(model(**inputs("Llama"))[0], plain)
+    assert_maps(seen, judges, AT_END)
+
+
 def test_eager_attention_raises_and_names_the_remedy() -> None:
     model = eager(built("Bert"))
     message = r'attends by its attention \'eager\'.*set_attn_implementation\("sdpa"\)'

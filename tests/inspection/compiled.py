@@ -53,6 +53,19 @@ def test_a_compiled_model_is_captured_and_agrees(ran_before: bool) -> None:
     assert torch.allclose(compiled(states), output, atol=1e-6)
 
 
+def test_what_was_compiled_under_the_lens_is_whole_again_afterwards() -> None:
+    torch.compiler.reset()
+    function = functional.scaled_dot_product_attention
+    states = torch.randn(2, 3, 5, 7)
+    plain = model()
+    with lens(plain):
+        held = functional.scaled_dot_product_attention
+        broken = torch.compile(held, backend="eager")
+        broken(states, states, states)
+    whole = torch.compile(held, backend="eager", fullgraph=True)
+    assert torch.equal(whole(states, states, states), function(states, states, states))
+
+
 def test_a_full_graph_says_why_it_cannot_be_watched() -> None:
     torch.compiler.reset()
     compiled = torch.compile(model(), backend="eager", fullgraph=True)

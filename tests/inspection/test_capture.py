@@ -274,6 +274,26 @@ def test_a_function_that_another_module_imported_by_name_is_watched_and_put_back
     assert attend.observers == []
 
 
+def test_what_programs_compiled_of_flex_attention_is_watched_as_compiled() -> None:
+    home = types.ModuleType("regard_test_home")
+    home.attention = torch.compile(flex_attention, backend="eager")  # type: ignore[attr-defined]
+    sys.modules[home.__name__] = home
+    compiled = home.attention
+    model = Calling(lambda *given: home.attention(*given))
+    query, key, value = (tensor.float() for tensor in tensors())
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # torch.compile warns of itself
+            plain = model(query, key, value)
+            with lens(model) as seen:
+                watched = model(query, key, value)
+    finally:
+        del sys.modules[home.__name__]
+    assert home.attention is compiled
+    assert torch.equal(plain, watched)
+    assert torch.allclose(seen[""].weights() @ value, plain, atol=1e-6)
+
+
 def test_lenses_within_each_other_each_see_their_own_model() -> None:
     outer, inner = Products(), Products()
     both = nn.ModuleDict({"outer": outer, "inner": inner})

@@ -52,6 +52,8 @@ SOURCES = (
     Source("transformers.integrations.flex_attention", "compile_friendly_flex_attention", readers.read_flex),
 )
 
+HOMES = {source.home: {other.name for other in SOURCES if other.home == source.home} for source in SOURCES}
+
 WHY_NOT_TRACED = (
     "a lens is open, which watches each call of attention as it runs: torch.compile breaks the graph there. "
     "Compile without fullgraph=True, or open the lens on the model as it was before compiling."
@@ -140,8 +142,9 @@ class Patches:
         for name, module in list(sys.modules.items()):
             names = vars(module) if isinstance(module, ModuleType) else {}
             if not exchange.keys().isdisjoint(map(id, list(names.values()))):
-                for held in [held for held, value in names.items() if id(value) in exchange]:
-                    names[held] = exchange[id(names[held])]
+                # What a home calls inside of what is watched is left alone: the library compiles it, and keeps that.
+                for held in HOMES.get(name, names.keys()) & names.keys():
+                    names[held] = exchange.get(id(names[held]), names[held])
             if compiled and not name.startswith("torch."):
                 self.replace_compiled(names)
 
@@ -176,15 +179,21 @@ def foreign_calls() -> Iterator[None]:
 def wrapper(source: Source, original: Callable[..., Any]) -> Callable[..., Any]:
     """Return what stands in for a function."""
 
-    def watched(*arguments: Any, **options: Any) -> Any:
+    def shown(*arguments: Any, **options: Any) -> Any:
         if inside.busy or all(observer is patches.innermost for observer in attend.observers):
             return original(*arguments, **options)
         return pass_on(source, original, arguments, options)
 
+    shown = untraced(shown)
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        # What was compiled or imported while a lens was open is the function itself again when none is.
+        return shown(*arguments, **options) if attend.observers else original(*arguments, **options)
+
     for name in ("__module__", "__name__", "__qualname__", "__doc__"):
         setattr(watched, name, getattr(original, name, None))
     watched.__wrapped__ = original  # type: ignore[attr-defined]
-    return untraced(watched)
+    return watched
 
 
 def pass_on(source: Source, original: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
