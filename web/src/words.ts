@@ -44,9 +44,9 @@ export class Words {
       this.start = Math.max(0, Math.min(place - WINDOW / 2, this.names.length - WINDOW));
       this.build();
     }
-    if (this.visible(place)) return;
-    const item = this.at(place)!;
-    this.list.scrollTop += item.getBoundingClientRect().top - this.list.getBoundingClientRect().top - this.list.clientHeight / 2;
+    const [box, frame] = [this.at(place)!.getBoundingClientRect(), this.list.getBoundingClientRect()];
+    if (box.top >= frame.top && box.bottom <= frame.bottom) return;
+    this.list.scrollTop += box.top - frame.top - this.list.clientHeight / 2;
   }
 
   /** Shade tokens by weights of which the largest is `most`, and mark one. */
