@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 # As the command does: idle threads soon sleep (src/regard/cli/main.py, `entry`).
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: demo test check format lint types docs test-rest test-all peers bench clean
+.PHONY: demo test check format lint types docs page test-rest test-all peers bench clean
 
 # One stamp a set-up: a change of the requirements installs anew. torch first, by its pin, so that the CPU build is taken where there is one.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -43,6 +43,10 @@ types: $(VENV)/.conforming
 # The pages that repeat what the code says; tests/test_docs.py fails where they are out of date.
 docs: $(VENV)/.installed
 	$(BIN)/python docs/write.py
+
+# The script and style of the page of all heads, built of web/ with node; tests/inspection/test_bundle.py fails where they are out of date.
+page:
+	cd web && npm ci --no-audit --no-fund && npm run check && npm run build
 
 # What `make test` leaves out: learning, browser and slow tests.
 test-rest: $(VENV)/.conforming

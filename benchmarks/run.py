@@ -17,7 +17,7 @@ from turns import ROOT
 
 Command = list[str | Path]
 
-WITH_BARS = ("training", "translating", "startup", "sdpa", "additive", "window", "bahdanau", "step")
+WITH_BARS = ("training", "translating", "startup", "sdpa", "additive", "window", "bahdanau", "step", "lens")
 
 
 def commands(options: argparse.Namespace) -> dict[str, Command]:
@@ -32,6 +32,7 @@ def commands(options: argparse.Namespace) -> dict[str, Command]:
         "window": ["--peers", options.peers],
         "bahdanau": [],
         "step": [],
+        "lens": ["--threads", str(options.threads)],
         "ways": [],
         "dropout": [],
         "softmax": [],

@@ -83,3 +83,19 @@ def test_a_picture_that_cannot_be_written_ends_with_1(run_folder: Path, regard: 
     assert outcome.status == 1
     assert "Cannot write" in outcome.err
     assert "Make the folder first" in outcome.err
+
+
+def test_a_folder_of_a_hugging_face_model_is_shown_with_all_its_heads(regard: Regard, tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed: pip install '.[conformance]'")
+    from tests.tasks import pretrained
+
+    folder, page, png = pretrained.save_bert(tmp_path / "bert"), tmp_path / "page.html", tmp_path / "map.png"
+    outcome = regard("look", folder, "my feet hurt", "--layer", "1", "--head", "2", "--html", page, "--png", png)
+    assert outcome.status == 0
+    assert "encoder.layer.1.attention.self, head 2" in outcome.out.decode()
+    assert outcome.err.endswith(f"The picture is in {png}.\nThe page is in {page}.\n")
+    assert "Content-Security-Policy" in page.read_text(encoding="utf-8")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    refused = regard("look", folder, "my feet hurt", "--steps")
+    assert refused.status == 2
+    assert "--steps is for runs of regard" in refused.err

@@ -15,7 +15,7 @@ FROZEN = {
     "train": [
         *("--out", *PAIRS, "--valid-src", "--valid-tgt", "--valid-gold", "--preset", "--config", "--set", "--from"),
         *("--resume", "--max-updates", "--max-minutes", "--seed", "--precision", "--device", "--threads"),
-        "--tensorboard",
+        *("--tensorboard", "--telemetry"),
     ],
     "translate": [
         *("RUN", "INPUT", *OUTPUT, "--alignments", "--json", "--n-best", *SEARCH, "--max-length", *SITE, *MACHINE),
@@ -29,7 +29,7 @@ FROZEN = {
         *("RUN", *PAIRS, *OUTPUT, *SITE, "--reverse", "--symmetrize", "--batch-size", *MACHINE),
         *("--links", "--reverse-links", "--gold", "--base", "--gold-base", "--json"),
     ],
-    "look": ["RUN", "TEXT", "--target", "--steps", "--png", "--html", *SITE, *MACHINE],
+    "look": ["PATH", "TEXT", "--target", "--steps", "--png", "--html", *SITE, *MACHINE],
     "compare": [
         *("CONFIG", *PAIRS, "--valid-src", "--valid-tgt", "--test-src", "--test-tgt", "--test-count", "--synthetic"),
         *("--max-words", "--test-max-words", "--pairs", "--seeds", "--updates", "--minutes", "--out", "--set"),

@@ -1,5 +1,8 @@
 """The lens over our own models: it sees every call, names it, changes nothing, and its weights are exact."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -89,6 +92,28 @@ def test_stepwise_decoding_gives_the_same_map_as_teacher_forcing() -> None:
     name = model.alignment_sites()[0]
     assert len(stepwise[name]) == 5
     assert torch.allclose(whole[name].weights(), stepwise[name].weights(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mode", "keep"),
+    [(torch.no_grad, "reference"), (torch.no_grad, "copy"), (torch.inference_mode, "reference")],
+)
+def test_a_growing_cache_gives_the_same_map_as_teacher_forcing(mode: Callable[[], Any], keep: Any) -> None:
+    model = transformer()
+    source, lengths, target = batch()
+    with lens(model) as whole:
+        model(source, lengths, target)
+    with mode(), lens(model, keep=keep) as stepwise:
+        state = model.start(model.encode(source, lengths))
+        for step in range(target.shape[1]):
+            model.step(target[:, step : step + 1], state)
+    if mode is torch.no_grad and keep == "reference":  # our caches are filled in place
+        with pytest.raises(WorkError, match=r'Call 3 at decoder\.0\.self_attention.*Open the lens with keep="copy"'):
+            stepwise["decoder.0.self_attention"].weights()
+        return
+    for name in ("decoder.0.self_attention", "decoder.2.cross_attention"):
+        assert len(stepwise[name]) == 5
+        assert torch.allclose(whole[name].weights(), stepwise[name].weights(), atol=1e-6)
 
 
 def test_half_precision_is_computed_in_float32() -> None:

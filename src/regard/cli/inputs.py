@@ -127,9 +127,13 @@ class Machine:
         """Load a run."""
         from regard.tasks.load import load
 
+        return load(run, **self.chosen())
+
+    def chosen(self) -> dict[str, Any]:
+        """Set the threads, and return the device and the type to compute in."""
         use_threads(self.threads)
         device = chosen_device(self.device)
-        return load(run, device=device, dtype=chosen_dtype(self.precision, device))
+        return {"device": device, "dtype": chosen_dtype(self.precision, device)}
 
 
 @Parameter(name="*")

@@ -1,4 +1,7 @@
-"""`regard look`: which words of the input each word of the output used, in the terminal, as a picture, as a page."""
+"""`regard look`: which words of the input each word of the output used, in the terminal, as a picture, as a page.
+
+Of a run of ours or, where the library transformers is installed, of a folder of one of its models.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from regard.cli.inputs import Machine, RunFolder, Site
+from regard.cli.inputs import Machine, Site
 from regard.cli.streams import result_console, say
 from regard.errors import OptionError
 
@@ -29,7 +32,9 @@ class Options:
 
 
 def run(
-    folder: RunFolder,
+    folder: Annotated[
+        Path, Parameter(name="PATH", help="A run, or the folder of a Hugging Face model (with transformers installed).")
+    ],
     text: Annotated[str, Parameter(name="TEXT", help="The sentence, in quotation marks.")],
     /,
     *,
@@ -39,6 +44,10 @@ def run(
     options = options or Options()
     refuse_broken(text, "TEXT")
     refuse_broken(options.target or "", "--target")
+    from regard.tasks.look_pretrained import is_pretrained
+
+    if is_pretrained(folder):
+        return run_pretrained(folder, text, options)
     translator = options.machine.load(folder)
 
     from regard.inspection.figures import save_png
@@ -59,6 +68,30 @@ def run(
         say(f"The picture is in {options.png}.")
     if options.html is not None:
         write_page(options.html, [seen.map], title=seen.source, heads=[seen.heads])
+        say(f"The page is in {options.html}.")
+    return 0
+
+
+def run_pretrained(folder: Path, text: str, options: Options) -> int:
+    """Show the sharpest head of a model of transformers, or the one that is named; the page shows all."""
+    from regard.inspection.atlas_page import write_atlas
+    from regard.inspection.figures import save_png
+    from regard.inspection.terminal import heat_map
+    from regard.tasks.look_pretrained import look_pretrained
+
+    if options.steps:
+        raise OptionError("--steps is for runs of regard: a Hugging Face model is shown without its candidates.")
+    site = options.site
+    seen = look_pretrained(folder, text, options.target, layer=site.layer, head=site.head, **options.machine.chosen())
+    console = result_console()
+    console.print(heat_map(seen.map))
+    if seen.output is not None:
+        console.print(seen.output, soft_wrap=True)
+    if options.png is not None:
+        save_png(seen.map, options.png)
+        say(f"The picture is in {options.png}.")
+    if options.html is not None:
+        write_atlas(options.html, seen.panels, title=text)
         say(f"The page is in {options.html}.")
     return 0
 

@@ -55,6 +55,9 @@ class Options:
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, ...")] = "auto"
     threads: Annotated[Count | None, Parameter(help="Threads on the CPU.")] = None
     tensorboard: Annotated[Path | None, Parameter(help="Write TensorBoard events to this folder as well.")] = None
+    telemetry: Annotated[
+        int | None, Parameter(help="Every so many updates, write what heads look at to attention.jsonl of the run.")
+    ] = None
 
     def __post_init__(self) -> None:
         if (self.valid_src is None) != (self.valid_tgt is None):
@@ -62,6 +65,8 @@ class Options:
             raise OptionError(f"{missing} is missing: validation needs both sides.")
         if self.valid_gold is not None and self.valid_src is None:
             raise OptionError("--valid-gold needs --valid-src and --valid-tgt: the pairs that it aligns.")
+        if self.telemetry is not None and self.telemetry < 1:
+            raise OptionError(f"--telemetry must be 1 update or more; it is {self.telemetry}.")
         fixed = [option.partition("=")[0] for option in self.set if option.startswith(("model.", "tokenizer."))]
         if self.from_ is not None and fixed:
             raise OptionError(f"--from goes on with the model and tokenizer of {self.from_}: leave out --{fixed[0]}.")
@@ -92,6 +97,7 @@ def run(*, options: Options) -> int:
             resume=options.resume,
             origin=origin,
             observers=observers,
+            telemetry=options.telemetry,
             say=say,
         )
     if translator is None:

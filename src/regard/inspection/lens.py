@@ -4,98 +4,260 @@
         model(source, lengths, target)
     lens["decoder.3.cross_attention"].weights()
 
-It records calls, never weights: weights are computed afterwards, exactly, for what is asked for. Watching changes
-nothing in the run. A call is named by the nearest `self` on the stack that is a module of the model.
+It watches any PyTorch program: what calls `regard.attend`, `F.scaled_dot_product_attention`, `flex_attention` or
+PyTorch's own modules. It records calls, never weights: weights are computed afterwards, exactly, for what is asked
+for. Watching changes nothing in the run. A call is named by the nearest `self` on the stack that is a module of the
+model.
 """
 
-import sys
+import itertools
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType
+from contextlib import ExitStack
+from typing import Any, Protocol, overload
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from regard.attention import attend
 from regard.attention.attend import Run
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.errors import OptionError, WorkError
+from regard.inspection.capture import Source, Watcher, foreign_calls, place_of_call, unseen, untraced
+from regard.inspection.keeping import Deferred, Keeper, Kept, Policy, Unreadable
+from regard.inspection.selection import Choice, computed, indices
+from regard.inspection.unwatched import Attendance
+
+Receiver = Callable[[str, AttentionCall], object]
+"""Gets the name and the call while it runs: for statistics of calls that are not kept."""
+
+
+class Record(Protocol):
+    """What was kept of a call."""
+
+    def read(self) -> AttentionCall:
+        """Return the call, or raise what keeps it from being read."""
 
 
 class Site(Sequence[AttentionCall]):
-    """The calls made at one place of a model, in order. Calls over the same keys read as one map.
+    """The calls made at one place of a model, in order. Calls over the same or growing keys read as one map.
 
     Attributes:
         name: Where in the model.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, records: Sequence[Record] = ()) -> None:
         self.name = name
-        self.calls: list[AttentionCall] = []
+        self.records = list(records)
 
     def __len__(self) -> int:
-        return len(self.calls)
+        return len(self.records)
 
-    def __getitem__(self, index: int) -> AttentionCall:  # type: ignore[override]
-        return self.calls[index]
+    @overload
+    def __getitem__(self, index: int) -> AttentionCall: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Site": ...
+    def __getitem__(self, index: int | slice) -> "AttentionCall | Site":
+        if isinstance(index, slice):
+            return Site(self.name, self.records[index])
+        return self.read(index, None)
 
-    def weights(self) -> Float[Tensor, "B H Q K"]:
-        """Return how much each query used each key, in at least float32, the queries of all calls in order.
+    def read(self, index: int, after: AttentionCall | None) -> AttentionCall:
+        """Read a call, sharing what keys it can with the one after it, which was read."""
+        try:
+            record = self.records[index]
+            later = None if after is None else self.records[index + 1]
+            if isinstance(record, Kept) and isinstance(later, Kept) and after is not None:
+                return record.read_before(later, after)
+            return record.read()
+        except (WorkError, ValueError) as fault:
+            raise WorkError(f"Call {index} at {self.name or 'the model itself'} cannot be read: {fault}") from fault
+
+    @property
+    def calls(self) -> list[AttentionCall]:
+        """The calls, in order; where keys grow they are views of the last."""
+        found: list[AttentionCall] = []
+        for index in reversed(range(len(self))):
+            found.append(self.read(index, found[-1] if found else None))
+        return found[::-1]
+
+    def weights(self, batch: Choice = None, heads: Choice = None, queries: Choice = None) -> Float[Tensor, "B H Q K"]:
+        """Return how much each query used each key, before dropout, in at least float32.
+
+        The queries are those of all calls in order. Each choice is a number, a slice, or several numbers; nothing else
+        is computed.
 
         Raises:
-            WorkError: The calls look at different keys, so that they are no one map.
+            WorkError: The calls look at different keys, so that they are no one map; or what they looked at was
+                written since.
         """
-        return self.maps(reference.weights)
+        return self.maps(reference.weights, batch, heads, queries)
 
-    def scores(self) -> Float[Tensor, "B H Q K"]:
-        """Return how alike queries and keys were, before the mask and the normalizer."""
-        return self.maps(reference.scores)
+    def scores(self, batch: Choice = None, heads: Choice = None, queries: Choice = None) -> Float[Tensor, "B H Q K"]:
+        """Return how alike queries and keys were, with the bias, before the mask and the normalizer.
+
+        Keys that came after a query's call get -inf.
+        """
+        return self.maps(reference.scores, batch, heads, queries, beyond=-torch.inf)
 
     @torch.no_grad()
-    def maps(self, compute: Callable[[AttentionCall], Tensor]) -> Float[Tensor, "B H Q K"]:
-        """Compute one map a call and put them one below the other."""
-        sizes = {tuple(call.key.shape[:3]) for call in self.calls}
-        if len(sizes) != 1:
+    def maps(
+        self,
+        compute: Callable[[AttentionCall], Tensor],
+        batch: Choice = None,
+        heads: Choice = None,
+        queries: Choice = None,
+        *,
+        beyond: float = 0.0,
+    ) -> Float[Tensor, "B H Q K"]:
+        """Compute one map a call and put them one below the other; `beyond` stands where a call had no key yet."""
+        calls = self.calls
+        check_one_map(self.name, calls)
+        with unseen():
+            if len(calls) == 1:
+                return computed(widened(calls[0]), compute, batch, heads, queries)
+            keys = calls[-1].key.shape[2]
+            rows = [
+                functional.pad(
+                    computed(widened(call), compute, batch, heads, rows), (0, keys - call.key.shape[2]), value=beyond
+                )
+                for call, rows in shared_out(calls, queries)
+            ]
+        return torch.cat(rows, dim=2)
+
+
+def shared_out(calls: list[AttentionCall], queries: Choice) -> list[tuple[AttentionCall, Choice]]:
+    """Say which calls have the chosen queries, as counted through all of them, and which of their own these are."""
+    if queries is None:
+        return [(call, None) for call in calls]
+    owners = [(number, own) for number, call in enumerate(calls) for own in range(call.query.shape[2])]
+
+    return [(calls[number], own) for number, own in (owners[i] for i in indices("queries", queries, len(owners)))]
+
+
+def check_one_map(name: str, calls: list[AttentionCall]) -> None:
+    """Raise unless each call looks at the keys of the one before it, and maybe at more."""
+    for before, call in itertools.pairwise(calls):
+        if not grows(before.key, call.key):
+            sizes = sorted({tuple(call.key.shape[:3]) for call in calls})
+            kind = f"keys of different shapes {sizes}" if len(sizes) > 1 else "different keys"
             raise WorkError(
-                f"The calls at {self.name} look at keys of different shapes {sorted(sizes)}: "
-                "they are not one map. Read them one by one, or decode under teacher forcing."
+                f"The calls at {name} look at {kind}: they are not one map. Read them one by one, lens[{name!r}][0:1] "
+                "being the first, or decode under teacher forcing."
             )
-        return torch.cat([compute(widened(call)) for call in self.calls], dim=2)
+    if not calls:
+        raise WorkError(f"No call was kept at {name}.")
 
 
-class Lens(Mapping[str, Site]):
-    """The sites of a model that were seen, by name, in the order in which they came."""
+def grows(before: Float[Tensor, "B G K D"], after: Float[Tensor, "B J L D"]) -> bool:
+    """Say whether keys go on with what they were; heads that share keys may have been given copies of them."""
+    if before.shape[0] != after.shape[0] or before.shape[2] > after.shape[2] or before.shape[3] != after.shape[3]:
+        return False
+    alike = before.shape[1] == after.shape[1] and before.stride() == after.stride()
+    if alike and before.data_ptr() == after.data_ptr() and before.dtype == after.dtype:
+        return True
+    heads = max(before.shape[1], after.shape[1])
+    if heads % before.shape[1] or heads % after.shape[1]:
+        return False
+    first, then = (key.repeat_interleave(heads // key.shape[1], dim=1) for key in (before, after))
+    return torch.equal(first, then[:, :, : first.shape[2]])
 
-    def __init__(self, model: nn.Module) -> None:
+
+class Lens(Watcher, Mapping[str, Site]):
+    """The sites of a model that were seen, by name, in the order in which they came.
+
+    What is kept of a call is up to `keep`: "reference" costs no memory and raises if a tensor was written since;
+    "copy", "bfloat16" and "cpu" copy; a function of (name, call) gets each call as it runs, and nothing is kept.
+    Unless `partial`, a module of attention that ran and could not be watched raises when the lens closes.
+    """
+
+    def __init__(self, model: nn.Module, *, keep: Policy | Receiver = "reference", partial: bool = False) -> None:
         self.model = model  # kept, for its modules are known by their addresses
-        self.names: dict[int, str] = {id(module): name for name, module in model.named_modules()}
+        self.names = {id(module): own_name(name) for name, module in model.named_modules()}
+        self.keeper = None if callable(keep) else Keeper(keep)
+        self.receiver = keep if callable(keep) else None
+        self.partial = partial
         self.sites: dict[str, Site] = {}
+        self.attendance = Attendance(self.names, model)
+        self.missing: list[str] = []
+        self.opened: list[ExitStack] = []
+        self.thread = 0
+        self.noting: Callable[[AttentionCall], None] = self.note
 
     def __enter__(self) -> "Lens":
+        if self.opened:
+            raise WorkError("This lens is open already. Make another one: regard.lens(model).")
+        self.noting = untraced(self.note)
+        stack = ExitStack()
+        stack.enter_context(foreign_calls())
         attend.observers.append(self.around)
+        stack.callback(attend.observers.remove, self.around)
+        self.attendance.open()
+        stack.callback(self.attendance.close)
+        self.opened.append(stack)
+        self.thread = threading.get_ident()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        attend.observers.remove(self.around)
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.opened.pop().close()
+        self.missing = self.attendance.missing(self.sites)
+        if self.missing and kind is None and not self.partial:
+            raise WorkError(self.fault_of_missing())
+
+    def fault_of_missing(self) -> str:
+        """Name the modules that ran unwatched, with the reason of the first."""
+        first, more = self.missing[0], len(self.missing) - 1
+        others = f" (and {more} more)" if more else ""
+        return (
+            f"{first or 'The model'}{others} ran and made no call of attention that can be watched: "
+            f"{self.attendance.reason(first, self.model)} With partial=True the lens shows what it saw of the rest."
+        )
 
     def around(self, call: AttentionCall, run: Run) -> Tensor:
         """Note a call, and run it as it would have run."""
-        name = self.name_of_caller()
-        if name is not None:
-            kept = call._replace(query=call.query.detach(), key=call.key.detach(), value=call.value.detach())
-            self.sites.setdefault(name, Site(name)).calls.append(kept)
+        self.noting(call)
         return run(call)
 
-    def name_of_caller(self) -> str | None:
-        """Find the nearest module of the model on the stack; None if the call is another model's."""
-        frame: FrameType | None = sys._getframe(2)
-        while frame is not None:
-            owner = frame.f_locals.get("self")
-            if isinstance(owner, nn.Module) and id(owner) in self.names:
-                return self.names[id(owner)]
-            frame = frame.f_back
-        return None
+    def note(self, call: AttentionCall) -> None:
+        """Note a call of ours."""
+        name = None if threading.get_ident() != self.thread else place_of_call(self.names)
+        if name is not None:
+            self.take(name, call)
+
+    def see(self, source: Source, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        """Note a call of PyTorch's functions."""
+        name = None if threading.get_ident() != self.thread else place_of_call(self.names)
+        if name is None:
+            return
+        name = ".".join(filter(None, (name, source.part)))
+        with unseen():
+            try:
+                if source.whole and self.keeper is not None:
+                    self.record(name, self.keeper.defer(source.read, arguments, options))
+                else:
+                    with torch.no_grad():
+                        call = source.read(*arguments, **options)
+                    self.take(name, call)
+            except (ValueError, WorkError) as fault:  # the run goes on; who asks for the call gets the reason
+                self.record(name, Unreadable(fault))
+
+    def take(self, name: str, call: AttentionCall) -> None:
+        """Keep a call, or pass it on."""
+        with unseen():
+            if self.receiver is not None:
+                self.sites.setdefault(name, Site(name))
+                with torch.no_grad():
+                    self.receiver(name, detached(call))
+            elif self.keeper is not None:
+                before = self.sites[name].records[-1] if name in self.sites and self.sites[name].records else None
+                self.record(name, self.keeper.keep(call, before))
+
+    def record(self, name: str, record: "Kept | Deferred | Unreadable") -> None:
+        """Put a call to its site."""
+        self.sites.setdefault(name, Site(name)).records.append(record)
 
     def __getitem__(self, name: str) -> Site:
         """Return a site by its name, or by a beginning of its name that no other site shares."""
@@ -104,6 +266,9 @@ class Lens(Mapping[str, Site]):
         alike = [site for site in self.sites if site.startswith(name)]
         if len(alike) == 1:
             return self.sites[alike[0]]
+        unwatched = [missing for missing in self.missing if missing.startswith(name)]
+        if unwatched and not alike:
+            raise WorkError(f"{unwatched[0]} was not seen: {self.attendance.reason(unwatched[0], self.model)}")
         seen = ", ".join(self.sites) or "none: nothing that attends ran under the lens"
         fault = f"belongs to several ({', '.join(alike)})" if alike else "was not seen"
         raise OptionError(f"The site {name!r} {fault}. The sites seen are: {seen}.")
@@ -115,13 +280,30 @@ class Lens(Mapping[str, Site]):
         return len(self.sites)
 
 
-def lens(model: nn.Module) -> Lens:
-    """Watch a model: `with regard.lens(model) as lens: model(...)`, then `lens["decoder.3.cross_attention"]`."""
-    return Lens(model)
+def lens(model: nn.Module, *, keep: Policy | Receiver = "reference", partial: bool = False) -> Lens:
+    """Watch a model: `with regard.lens(model) as lens: model(...)`, then `lens["decoder.3.cross_attention"]`.
+
+    Args:
+        model: Any module; one of ours, of PyTorch's, of the library transformers.
+        keep: What is kept of each call; see `Lens`.
+        partial: Whether to go on where a module of attention that ran cannot be watched.
+    """
+    return Lens(model, keep=keep, partial=partial)
+
+
+def own_name(name: str) -> str:
+    """Return a module's name without the wrapper that torch.compile puts around a model."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def detached(call: AttentionCall) -> AttentionCall:
+    """Return a call apart from the graph of gradients."""
+    return call._replace(query=call.query.detach(), key=call.key.detach(), value=call.value.detach())
 
 
 def widened(call: AttentionCall) -> AttentionCall:
     """Return a call of half precision in float32, where its score has no parameters of its own."""
-    if call.query.dtype not in (torch.bfloat16, torch.float16) or not call.score.product:
+    parameters = next(call.score.parameters(), None) is not None
+    if call.query.dtype not in (torch.bfloat16, torch.float16) or (parameters and not call.score.product):
         return call
     return call._replace(query=call.query.float(), key=call.key.float(), value=call.value.float())

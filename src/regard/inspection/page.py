@@ -1,18 +1,7 @@
-"""Maps as one HTML file that stands alone: no server, no network, no library, forty words and their lines.
+"""Maps as one HTML file that stands alone: no server, no network, no library, forty words and their lines."""
 
-A page travels by mail and is opened on other machines, and the words in it come from anywhere. So they travel as
-data, the script builds every element without parsing markup, and a policy in the page lets the browser run this
-one script and style by their digests, and ask nobody for anything.
-"""
-
-import base64
-import hashlib
-import html
-import json
 import os
-import re
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -21,15 +10,13 @@ from regard.errors import OptionError, ShapeError
 from regard.files import write_whole
 from regard.inspection.glyphs import label, right_to_left, visible
 from regard.inspection.maps import Heads, Map, Step
+from regard.inspection.standalone import embedded, filled, part
 
 SCALE = 1000
 """Weights travel as whole thousandths: 40 x 40 of them take about 4 kB."""
 
 SCRIPTS = ("elements.js", "words.js", "matrix.js", "heads.js", "steps.js", "page.js")
 """Joined in this order to one script; the last starts it."""
-
-_MARKER = re.compile(r"<!--regard:(\w+)-->")
-_UNSAFE = re.compile("[<>&\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
 
 
 def write_page(
@@ -63,15 +50,13 @@ def build_page(maps: Sequence[Map], *, title: str, heads: Sequence[Heads | None]
         raise OptionError(f"there are {len(several)} heads for {len(maps)} maps; give one for each map, or None.")
     shown = visible(title) or "Attention"
     sentences = [_sentence(place, one, its) for place, (one, its) in enumerate(zip(maps, several, strict=True))]
-    style, script = _part("page.css"), "\n".join(map(_part, SCRIPTS))
-    filling = {
-        "policy": _policy(style=style, script=script),
-        "title": html.escape(shown),
-        "style": style,
-        "script": script,
-        "data": _embedded({"title": shown, "scale": SCALE, "sentences": sentences}),
-    }
-    return _MARKER.sub(lambda marker: filling[marker[1]], _part("page.html"))
+    return filled(
+        "page.html",
+        title=shown,
+        style=part("page.css"),
+        script="\n".join(map(part, SCRIPTS)),
+        data=embedded({"title": shown, "scale": SCALE, "sentences": sentences}),
+    )
 
 
 def _sentence(place: int, one: Map, heads: Heads | None) -> dict[str, Any]:
@@ -124,34 +109,3 @@ def _steps(steps: Sequence[Step]) -> list[dict[str, Any]]:
 
 def _thousandths(weights: Any) -> Any:
     return np.rint(np.asarray(weights) * SCALE).astype(int).tolist()
-
-
-def _embedded(data: dict[str, Any]) -> str:
-    """Write JSON that holds nothing a parser of HTML or a reader of the source could stumble over."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def _policy(*, style: str, script: str) -> str:
-    """Allow this script and this style, and nothing else."""
-    rules = {
-        "default-src": "'none'",
-        "script-src": _digest(script),
-        "style-src": _digest(style),
-        "img-src": "data:",  # the empty icon, without which a browser asks a server for one
-        "base-uri": "'none'",
-        "form-action": "'none'",
-        "require-trusted-types-for": "'script'",
-        "trusted-types": "'none'",
-    }
-    return "; ".join(f"{name} {value}" for name, value in rules.items())
-
-
-def _digest(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _part(name: str) -> str:
-    """Read a file of the page; a checkout may have changed its line ends, a browser hashes LF."""
-    text = resources.files("regard.inspection").joinpath("page", name).read_bytes().decode("utf-8")
-    return text.replace("\r\n", "\n")

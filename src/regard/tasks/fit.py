@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from regard.models.roles import Seq2Seq
 from regard.tasks.evaluation import corpus_score, metrics, usual_tokenization
 from regard.tasks.recipe import DECODED, Recipe
 from regard.tasks.runs import put_weights, save_run
+from regard.tasks.telemetry import AttentionLog
 from regard.tasks.translator import Translator
 from regard.training import precision
 from regard.training.averaging import Average, average_checkpoints
@@ -75,6 +77,7 @@ def fit(
     resume: bool = False,
     origin: Translator | None = None,
     observers: Sequence[Observer] = (),
+    telemetry: int | None = None,
     say: Say,
 ) -> tuple[Outcome, Translator | None]:
     """Train a translator into a run folder.
@@ -87,15 +90,18 @@ def fit(
         resume: Go on from the last checkpoint of the run.
         origin: A translator to go on from with its tokenizers, for fine-tuning.
         observers: Are told the events of training.
+        telemetry: Look at what heads look at every so many updates, and write it to attention.jsonl in the run.
         say: Is told what people should know.
 
     Returns:
         How training ended, and the finished translator; None if training was interrupted.
     """
     fitting = Fitting(recipe, data, out, device, resume=resume, origin=origin, say=say)
-    trainer = fitting.trainer(observers)
-    fitting.say_expected_time(resume=resume)
-    outcome = trainer.fit(resume=resume)
+    with ExitStack() as closing:
+        logs = [] if telemetry is None else [closing.enter_context(AttentionLog(fitting.model, out, every=telemetry))]
+        trainer = fitting.trainer([*observers, *logs])
+        fitting.say_expected_time(resume=resume)
+        outcome = trainer.fit(resume=resume)
     if outcome.reason == "interrupted":
         return outcome, None
     return outcome, fitting.finish(outcome)

@@ -1,6 +1,6 @@
 """A run on disk: a folder that carries all that its translator needs, and nothing that is executed.
 
-config.json        what the model is, and which of its weights are its alignment
+config.json        what the model is, which of its heads were pruned, and which of its weights are its alignment
 model.safetensors  its weights, in float32
 tokenizer.json     the tokenizer of both sides, or of the source beside tokenizer.target.json
 manifest.json      size and SHA-256 of these files; they are checked before anything is read from them
@@ -11,7 +11,7 @@ checkpoints/       where training can go on
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +24,7 @@ from regard.errors import DamagedError, InputError, OptionError
 from regard.files import digest, encode_json, encode_tensors, read_json, read_tensors, write_whole
 from regard.generation.search import SearchOptions
 from regard.inspection.alignment_site import AlignmentSite
+from regard.inspection.pruning import prune, pruned_heads
 from regard.models.catalogue import blueprint, build_model
 from regard.models.roles import Seq2Seq
 from regard.tasks.recipe import ModelConfig, told, unknown_names
@@ -42,6 +43,7 @@ def save_run(folder: Path, translator: Translator, model_config: Any, extra: Map
         extra: What else config.json should say, such as scores; told by `regard info`.
     """
     tokenizers = translator.tokenizers
+    gone = pruned_heads(translator.model)
     config = {
         "format": FORMAT,
         "model_type": "regard",
@@ -52,6 +54,7 @@ def save_run(folder: Path, translator: Translator, model_config: Any, extra: Map
         "usual_length": translator.usual_length,
         "alignment": None if translator.site is None else dataclasses.asdict(translator.site),
         "decoding": dataclasses.asdict(translator.options),
+        **({"pruned_heads": gone} if gone else {}),
         **extra,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,6 +114,7 @@ class Description:
     usual_length: Annotated[int, Field(ge=1)] | None = None
     alignment: AlignmentSite | None
     decoding: SearchOptions
+    pruned_heads: dict[str, list[Annotated[int, Field(ge=0)]]] = field(default_factory=dict)
 
 
 DESCRIPTION = TypeAdapter(Description)
@@ -149,8 +153,11 @@ def restored_model(described: Description, tensors: Mapping[str, Tensor], folder
         raise DamagedError(f"{path} does not fit the model that config.json describes: it has {layers} layers.")
     sizes = {"source_vocab": described.source_vocab, "target_vocab": described.target_vocab}
     try:
-        check_weights(blueprint(described.model, **sizes), tensors, path)
+        plan = blueprint(described.model, **sizes)
+        prune(plan, described.pruned_heads)
+        check_weights(plan, tensors, path)
         model = build_model(described.model, **sizes)
+        prune(model, described.pruned_heads)
     except InputError as error:
         raise DamagedError(f"{folder / 'config.json'} describes a model that cannot be: {error}") from error
     put_weights(model, tensors, path)

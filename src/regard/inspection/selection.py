@@ -1,0 +1,116 @@
+"""A part of a call: the batch entries, heads and queries that somebody asks for, and no others computed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from regard.attention.biases import Bias
+from regard.attention.call import AttentionCall
+from regard.attention.masks import Everything, Mask
+from regard.attention.normalizers import Softmax
+from regard.errors import OptionError
+
+Choice = int | slice | Sequence[int] | None
+"""Which of an axis: one, a range, several in any order, or all."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenMask(Mask):
+    """A mask of some batch entries and heads of a call."""
+
+    mask: Mask
+    batch: Int[Tensor, "B"]
+    heads: Int[Tensor, "H"]
+
+    def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        """Ask about the entry and the head that stood there before."""
+        return self.mask.allows(self.batch[batch], self.heads[head], query, key)
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenBias(Bias):
+    """A bias of some batch entries and heads of a call."""
+
+    bias: Bias
+    batch: Int[Tensor, "B"]
+    heads: Int[Tensor, "H"]
+
+    def adds(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        """Ask about the entry and the head that stood there before."""
+        return self.bias.adds(self.batch[batch], self.heads[head], query, key)
+
+
+def indices(name: str, choice: Choice, size: int) -> list[int]:
+    """Return the chosen indices of an axis, negative ones counted from its end."""
+    if choice is None:
+        return list(range(size))
+    if isinstance(choice, slice):
+        return list(range(size))[choice]
+    chosen = [choice] if isinstance(choice, int) else list(choice)
+    for index in chosen:
+        if not -size <= index < size:
+            raise OptionError(f"{name} has no number {index}: there are {size}, counted from 0.")
+    return [index % size for index in chosen]
+
+
+def runs(chosen: Sequence[int]) -> list[range]:
+    """Cut indices into runs without gaps, in their order."""
+    found: list[range] = []
+    for index in chosen:
+        if found and found[-1].stop == index:
+            found[-1] = range(found[-1].start, index + 1)
+        else:
+            found.append(range(index, index + 1))
+    return found
+
+
+def computed(
+    call: AttentionCall,
+    compute: Callable[[AttentionCall], Tensor],
+    batch: Choice = None,
+    heads: Choice = None,
+    queries: Choice = None,
+) -> Float[Tensor, "B H Q K"]:
+    """Compute a map of what is chosen of a call, and of nothing else."""
+    entries, chosen_heads = indices("batch", batch, len(call.query)), indices("heads", heads, call.query.shape[1])
+    part = call
+    if batch is not None or heads is not None:
+        # Scores and normalizers may have parameters of each head, which is then chosen afterwards.
+        by_head = call.score.product and type(call.normalizer) is Softmax
+        part = chosen(call, entries, chosen_heads if by_head else list(range(call.query.shape[1])))
+        if not by_head and heads is not None:
+            whole = compute
+            compute = lambda one: whole(one)[:, chosen_heads]  # noqa: E731
+    rows = (
+        [part]
+        if queries is None
+        else [
+            part._replace(query=part.query[:, :, run.start : run.stop], offset=part.offset + run.start)
+            for run in runs(indices("queries", queries, call.query.shape[2]))
+        ]
+    )
+    if not rows:
+        rows = [part._replace(query=part.query[:, :, :0])]
+    maps = [compute(one) for one in rows]
+    return maps[0] if len(maps) == 1 else torch.cat(maps, dim=2)
+
+
+def chosen(call: AttentionCall, batch: list[int], heads: list[int]) -> AttentionCall:
+    """Return a call of some batch entries and heads, each head with keys of its own."""
+    device = call.query.device
+    entries, columns = torch.tensor(batch, device=device), torch.tensor(heads, device=device)
+    groups = columns // max(1, call.query.shape[1] // max(1, call.key.shape[1]))
+    every_head = heads == list(range(call.query.shape[1]))
+    key, value = (
+        tensor[entries] if every_head else tensor[entries[:, None], groups] for tensor in (call.key, call.value)
+    )
+    return call._replace(
+        query=call.query[entries] if every_head else call.query[entries[:, None], columns],
+        key=key,
+        value=value,
+        mask=call.mask if isinstance(call.mask, Everything) else ChosenMask(call.mask, entries, columns),
+        bias=None if call.bias is None else ChosenBias(call.bias, entries, columns),
+    )

@@ -1,0 +1,200 @@
+"""Looking at a text through a model of the library transformers, as it is: its folder, its tokenizer, its kernels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regard.errors import OptionError
+from regard.files import read_json
+from regard.inspection.atlas import Chart, Panel, Side, panel
+from regard.inspection.lens import Lens, Site
+from regard.inspection.maps import Map
+from regard.inspection.words import merge_words
+
+LONGEST = 256
+"""Tokens of an output that is searched for."""
+
+
+@dataclass(frozen=True)
+class PretrainedLook:
+    """One text, looked into.
+
+    Attributes:
+        panels: All layers and heads: of the text, or of encoder, decoder and what the decoder looked at in the encoder.
+        map: One head, between words.
+        output: What the model made of the text, if it makes another one.
+    """
+
+    panels: Sequence[Panel]
+    map: Map
+    output: str | None
+
+
+def is_pretrained(folder: Path) -> bool:
+    """Say whether a folder holds a model of the library transformers, and no run of ours."""
+    if not (folder / "config.json").is_file() or (folder / "manifest.json").exists():
+        return False
+    kind = read_json(folder / "config.json", max_bytes=1 << 24).get("model_type")
+    return isinstance(kind, str) and kind != "regard"
+
+
+@torch.no_grad()
+def look_pretrained(
+    folder: Path,
+    text: str,
+    target: str | None = None,
+    *,
+    layer: str | None = None,
+    head: int | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> PretrainedLook:
+    """Run a text through a model under the lens.
+
+    Args:
+        folder: What `save_pretrained` wrote; weights in safetensors, since nothing is unpickled here.
+        text: The input.
+        target: For encoder-decoders the output to look at instead of the model's own.
+        layer: Which attention to show as `map`: its name, or its number from 0. By default that of the sharpest head.
+        head: Which of its heads, from 0; by default the sharpest.
+        device: Where to run.
+        dtype: What to compute in.
+
+    Raises:
+        OptionError: transformers is not installed, the folder cannot be loaded, or the text does not fit the model.
+    """
+    if not text.strip():
+        raise OptionError("There is nothing to look at: the text is empty.")
+    model, tokenizer = _loaded(folder)
+    model = model.to(device=device, dtype=dtype).eval()
+    source = _encoded(tokenizer, text, model)
+    output: str | None = None
+    if model.config.is_encoder_decoder:
+        sites, panels, output = _both(model, tokenizer, source, text, target)
+    elif target is not None:
+        raise OptionError(f"A target is for models that make another text; {model.config.model_type} only reads one.")
+    else:
+        with Lens(model) as lens:
+            model(**source.to(model.device))
+        sites, panels = lens, [panel(lens, _side(tokenizer, source, text), name=model.config.model_type)]
+    chart = _chosen(panels[-1], layer, head)
+    weights = sites[chart.layer].weights()[0, chart.head]
+    title = text if output is None else f"{text} → {output}"
+    return PretrainedLook(panels, _map(panels[-1], chart, weights, title), output)
+
+
+def _loaded(folder: Path) -> tuple[Any, Any]:
+    try:
+        from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
+    except ImportError as error:
+        raise OptionError(f"{folder} is a model of the library transformers, which is not installed: "
+                          "pip install transformers.") from error  # fmt: skip
+    disable_progress_bar()
+    known = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(folder, **known)
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModel
+        model = kind.from_pretrained(folder, attn_implementation="sdpa", use_safetensors=True, **known)
+        return model, AutoTokenizer.from_pretrained(folder, **known)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise OptionError(f"{folder} cannot be loaded by transformers: {reason}") from error
+
+
+def _encoded(tokenizer: Any, text: str, model: Any) -> Any:
+    encoded = tokenizer(text, return_tensors="pt")
+    length, most = encoded["input_ids"].shape[1], _longest(model, tokenizer)
+    if most is not None and length > most:
+        raise OptionError(f"The text has {length} tokens and the model reads {most} at once. Look at a part of it.")
+    return encoded
+
+
+def _longest(model: Any, tokenizer: Any) -> int | None:
+    """Return how many tokens a model reads; None where its positions have no end."""
+    places = getattr(model.config, "max_position_embeddings", None)
+    if places is None:
+        return None
+    return min(int(places), int(tokenizer.model_max_length))  # RoBERTa's first two positions are of no use
+
+
+def _side(tokenizer: Any, encoded: Any, text: str) -> Side:
+    """Show tokens as the text writes them, since vocabularies write bytes in letters of their own."""
+    names = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist())
+    if not encoded.is_fast:
+        return Side(tokens=names)
+    offsets = encoded.encodings[0].offsets
+    tokens = [text[first:last].strip() or name for (first, last), name in zip(offsets, names, strict=True)]
+    return Side(tokens=tokens, words=[-1 if word is None else word for word in encoded.word_ids()])
+
+
+def _both(
+    model: Any, tokenizer: Any, source: Any, text: str, target: str | None
+) -> tuple[Mapping[str, Site], list[Panel], str]:
+    """Run encoder and decoder, the decoder over a finished output."""
+    inputs = source.to(model.device)
+    if target is None:
+        longest = min(LONGEST, (_longest(model, tokenizer) or LONGEST + 1) - 1)
+        made = model.generate(**inputs, max_new_tokens=longest, num_beams=1, do_sample=False)
+        ids = made[:, :-1] if made.shape[1] > 1 else made
+        target = tokenizer.decode(made[0], skip_special_tokens=True)
+    else:
+        ids = model.prepare_decoder_input_ids_from_labels(
+            tokenizer(text_target=target, return_tensors="pt")["input_ids"]
+        )
+    with Lens(model) as lens:
+        model(**inputs, decoder_input_ids=ids.to(model.device))
+    read = Side(tokens=tokenizer.convert_ids_to_tokens(ids[0].tolist()))
+    written = _side(tokenizer, source, text)
+    own: dict[str, Site] = {}
+    cross: dict[str, Site] = {}
+    encoder = next(name for name, module in model.named_modules() if module is model.get_encoder())
+    inside = {name: lens[name] for name in lens if name.startswith(f"{encoder}.")}
+    for place, name in enumerate(name for name in lens if name not in inside):
+        (cross if place % 2 else own)[name] = lens[name]  # a layer of a decoder looks at itself, then at the encoder
+    panels = [
+        panel(inside, written, name="encoder"),
+        panel(own, read, name="decoder"),
+        panel(cross, read, written, name="decoder to encoder"),
+    ]
+    return cross, panels, str(target)
+
+
+def _chosen(shown: Panel, layer: str | None, head: int | None) -> Chart:
+    """Find the head that was named, or the sharpest of those that are left."""
+    layers = list(dict.fromkeys(chart.layer for chart in shown.charts))
+    name = layer
+    if layer is not None and layer.lstrip("-").isdecimal() and -len(layers) <= int(layer) < len(layers):
+        name = layers[int(layer)]
+    left = [c for c in shown.charts if name in (None, c.layer) and head in (None, c.head)]
+    if not left:
+        heads = max(chart.head for chart in shown.charts)
+        raise OptionError(f"There is no layer {layer!r} with head {head}: the layers are {', '.join(layers)}, "
+                          f"or 0 to {len(layers) - 1}; heads go from 0 to {heads}.")  # fmt: skip
+    return max(left, key=lambda chart: chart.sharpness)
+
+
+def _map(shown: Panel, chart: Chart, weights: Tensor, title: str) -> Map:
+    """Show one head between words; what belongs to no word, such as a mark for the end, stands for itself."""
+    (rows, row_words), (columns, column_words) = _words(shown.rows), _words(shown.columns)
+    merged = merge_words(weights, row_words, column_words)
+    return Map(weights=merged, rows=rows, columns=columns, title=title, note=f"{chart.layer}, head {chart.head}")
+
+
+def _words(side: Side) -> tuple[list[str], list[int]]:
+    """Return the words of a side and for each token the place of its word among them."""
+    names: list[str] = []
+    places: list[int] = []
+    before: int | None = None
+    for token, word in zip(side.tokens, side.words or [-1] * len(side.tokens), strict=True):
+        if word >= 0 and word == before:
+            names[-1] += token
+        else:
+            names.append(token)
+        places.append(len(names) - 1)
+        before = word
+    return names, places

@@ -1,0 +1,89 @@
+"""Models of transformers, tiny and random, made here and read as anyone's folder is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from regard.errors import OptionError
+from regard.tasks.look_pretrained import is_pretrained, look_pretrained
+
+transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install '.[conformance]'")
+from tests.tasks import pretrained  # noqa: E402 - it needs transformers
+
+TEXT = "my feet hurt and the cat sleeps"
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pretrained.save_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="module")
+def bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pretrained.save_bart(tmp_path_factory.mktemp("bart"))
+
+
+def test_every_head_of_an_encoder_is_that_of_its_eager_run(bert: Path) -> None:
+    seen = look_pretrained(bert, TEXT, layer="1", head=2)
+    model = transformers.AutoModel.from_pretrained(bert, attn_implementation="eager").eval()
+    inputs = transformers.AutoTokenizer.from_pretrained(bert)(TEXT, return_tensors="pt")
+    with torch.no_grad():
+        eager = model(**inputs, output_attentions=True).attentions
+    (one,) = seen.panels
+    assert list(one.rows.tokens) == ["[CLS]", *TEXT.replace("sleeps", "sleep s").split(), "[SEP]"]
+    assert len(one.charts) == 6
+    for place, chart in enumerate(one.charts):
+        assert chart.weights is not None
+        best = eager[place // 3][0, place % 3].topk(chart.weights.shape[1], dim=-1).values
+        assert torch.allclose(torch.tensor(chart.weights.astype(float) / 65535).float(), best, atol=1e-4)
+    assert seen.map.columns == ("[CLS]", *TEXT.split(), "[SEP]")
+    cat = eager[1][0, 2, 6]
+    expected = torch.cat([cat[:7], (cat[7] + cat[8])[None], cat[9:]])
+    assert torch.allclose(torch.tensor(seen.map.values[6]).float(), expected, atol=1e-5)
+    assert seen.map.note.endswith(", head 2")
+    assert seen.output is None
+
+
+def test_an_encoder_decoder_has_three_panels_and_a_given_output(bart: Path) -> None:
+    seen = look_pretrained(bart, TEXT, "j'ai mal aux pieds")
+    assert [one.name for one in seen.panels] == ["encoder", "decoder", "decoder to encoder"]
+    encoder, decoder, cross = seen.panels
+    assert len(encoder.charts) == len(decoder.charts) == len(cross.charts) == 6
+    assert list(cross.columns.tokens) == list(encoder.rows.tokens)
+    assert list(cross.rows.tokens)[:3] == ["[SEP]", "[CLS]", "j'ai"]
+    assert all("encoder_attn" in chart.layer for chart in cross.charts)
+    assert seen.output == "j'ai mal aux pieds"
+
+
+def test_without_an_output_the_models_own_is_looked_at(bart: Path) -> None:
+    seen = look_pretrained(bart, TEXT)
+    assert seen.output is not None
+    assert len(seen.panels[1].rows.tokens) >= 1
+
+
+def test_only_models_of_other_makers_are_theirs(bert: Path, tmp_path: Path) -> None:
+    assert is_pretrained(bert)
+    assert not is_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "told"),
+    [
+        (" ", {}, "There is nothing to look at: the text is empty"),
+        ("my " * 30, {}, "The text has 32 tokens and the model reads 23 at once"),
+        (TEXT, {"target": "x"}, "A target is for models that make another text; bert only reads one"),
+        (TEXT, {"layer": "7"}, "There is no layer '7' with head None"),
+        (TEXT, {"head": 3}, "heads go from 0 to 2"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(bert: Path, text: str, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(OptionError, match=told.replace("[", r"\[")):
+        look_pretrained(bert, text, **options)
+
+
+def test_a_folder_without_weights_is_refused_with_its_name(bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((bert / "config.json").read_bytes())
+    with pytest.raises(OptionError, match="cannot be loaded by transformers"):
+        look_pretrained(tmp_path, TEXT)
