@@ -86,7 +86,7 @@ class TestMergeWords:
 
     def test_gradients_reach_the_subwords(self) -> None:
         weights = attention(3, 5).requires_grad_()
-        merge_words(weights, [0, 0, -1], [0, 0, 1, 1, -1])[0, 0].backward()  # type: ignore[no-untyped-call]
+        merge_words(weights, [0, 0, -1], [0, 0, 1, 1, -1])[0, 0].backward()
         assert weights.grad is not None
         assert weights.grad.isfinite().all()
 

@@ -381,7 +381,7 @@ def test_a_copy_of_five_tokens_is_learned() -> None:
         )
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.cat((words, end), 1).flatten())
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())

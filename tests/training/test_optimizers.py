@@ -357,7 +357,7 @@ def train_to_copy(prepare: Callable[[nn.Module], Optimizer], steps: int) -> list
         inputs = torch.randn(128, 17)
         hidden = model(inputs.to(output.weight.dtype))
         loss = smoothed_cross_entropy(hidden, output.weight, output.bias, (inputs @ teacher).argmax(-1), smoothing=0.1)
-        loss.loss.backward()  # type: ignore[no-untyped-call]
+        loss.loss.backward()
         optimizer.step(2e-3 * min(1.0, step / 10), divisor=loss.tokens)
         losses.append(float(loss.loss.detach()) / loss.tokens)
     return losses
@@ -383,8 +383,8 @@ def test_the_gradient_of_functional_cross_entropy_trains_alike() -> None:
     inputs, labels = torch.randn(7, 5), torch.randint(3, (7,))
     optimizers = Optimizer(model), Optimizer(twin)
     for _ in range(5):
-        smoothed_cross_entropy(inputs, model.weight, model.bias, labels).loss.backward()  # type: ignore[no-untyped-call]
-        functional.cross_entropy(twin(inputs), labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
+        smoothed_cross_entropy(inputs, model.weight, model.bias, labels).loss.backward()
+        functional.cross_entropy(twin(inputs), labels, reduction="sum").backward()
         for optimizer in optimizers:
             optimizer.step(0.01, divisor=7)
     torch.testing.assert_close(model.weight, twin.weight)

@@ -54,7 +54,7 @@ def with_bad_gradient(calls: set[int], value: float) -> Callable[..., Loss]:
         loss = objective(model, batch)
         count += model.training
         if model.training and count in calls:
-            loss.loss.register_hook(lambda gradient: gradient * value)  # type: ignore[no-untyped-call]
+            loss.loss.register_hook(lambda gradient: gradient * value)
         return loss
 
     return run

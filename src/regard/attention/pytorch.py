@@ -92,7 +92,7 @@ def by_key(padding: Tensor, key: Tensor) -> Tensor:
 def broadcast(axes: str, *shapes: torch.Size) -> torch.Size:
     """Return the common shape, or say what does not fit."""
     try:
-        return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call, no-any-return]
+        return torch.Size(torch.broadcast_shapes(*shapes))
     except RuntimeError:
         query, key, value = map(list, shapes)
         raise ShapeError(

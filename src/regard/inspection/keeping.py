@@ -183,7 +183,10 @@ class Keeper:
         """Keep the arguments of a function; where copies are wanted, what is read from them."""
         if self.policy != "reference":
             return self.kept(reader(*arguments, **options), None)
-        keep = lambda given: self.tensor(given) if isinstance(given, Tensor) else given  # noqa: E731
+
+        def keep(given: Any) -> Any:
+            return self.tensor(given) if isinstance(given, Tensor) else given
+
         return Deferred(reader, [*map(keep, arguments)], {name: keep(given) for name, given in options.items()})
 
     def tensor(self, tensor: Tensor, *, narrow: bool = False) -> Guarded:

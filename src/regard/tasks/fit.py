@@ -205,9 +205,9 @@ class Fitting:
         batch = Batch(*to_device(middle, self.device))
         with preserved(self.device):
             self.model.train()
-            self.objective(self.model, batch).loss.backward()  # type: ignore[no-untyped-call]
+            self.objective(self.model, batch).loss.backward()
             started = time.perf_counter()  # only now everything is warm
-            self.objective(self.model, batch).loss.backward()  # type: ignore[no-untyped-call]
+            self.objective(self.model, batch).loss.backward()
             seconds = (time.perf_counter() - started) * self.recipe.training.accumulate
         self.model.zero_grad(set_to_none=True)
         self.say_how_the_schedule_fits()

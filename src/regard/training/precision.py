@@ -82,7 +82,7 @@ def _bfloat16_on_cpu() -> tuple[bool, str]:
     """Ask the processor; where it does not say, or torch cannot ask (2.10), time a product."""
     ask: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
     capabilities = ask()
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if not torch.backends.mkldnn.is_available():
         return False, "this build of torch has no oneDNN, which multiplies bfloat16 fast on a CPU"
     if capabilities.get("amx_bf16"):
         return True, "this CPU multiplies it in hardware (AMX)"

@@ -137,7 +137,7 @@ def _add_gradient(model: nn.Module, objective: Objective, batch: object, totals:
     """Run forward and backward; return a cause if that failed, and whether it was want of memory."""
     try:
         loss = objective(model, batch)
-        loss.loss.backward()  # type: ignore[no-untyped-call]
+        loss.loss.backward()
         totals.add(loss)
         return ("", False) if math.isfinite(totals.loss) else (f"the loss is {totals.loss}", False)
     except (RuntimeError, MemoryError) as error:

@@ -20,7 +20,7 @@ def numbers(tensor: Tensor) -> int:
     return tensor.untyped_storage().nbytes() // tensor.element_size()
 
 
-class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Largest(TorchDispatchMode):
     """Notes the numbers in the largest tensor that any operation makes, in backward too."""
 
     def __init__(self) -> None:

@@ -103,5 +103,5 @@ def extent_of(whole: Extent, stretch: range) -> Extent:
 
 def side_by_side(parts: list[Tensor], extents: list[Extent]) -> Tensor:
     """Join tensors that broadcast to [B H Q K] along their keys."""
-    shape = torch.broadcast_shapes(*(part.shape[:3] for part in parts))  # type: ignore[no-untyped-call]
+    shape = torch.broadcast_shapes(*(part.shape[:3] for part in parts))
     return torch.cat([part.expand(*shape, extent.keys) for part, extent in zip(parts, extents, strict=True)], dim=3)
