@@ -90,21 +90,38 @@ def test_a_hook_on_all_modules_is_called() -> None:
     assert len(called) == 1
 
 
+class Noted:
+    """The calls that pass while it is among the observers."""
+
+    def __init__(self) -> None:
+        self.calls: list[AttentionCall] = []
+
+    def __call__(self, call: AttentionCall, run: Callable[[AttentionCall], Tensor]) -> Tensor:
+        self.calls.append(call)
+        return run(call)
+
+    def __enter__(self) -> "Noted":
+        observers.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        observers.remove(self)
+
+
 def test_a_view_takes_the_ways_of_the_model_and_is_observed() -> None:
     attention = Attention().eval()
     heads = torch.randn(1, 2, 5, 3)
-    calls: list[AttentionCall] = []
+    view = plain(attention)
+    with Noted() as noted:
+        view(heads, attention.remember(heads, heads))
+    assert [fused.why_not(call) for call in noted.calls] == [None]
 
-    def note(call: AttentionCall, run: Callable[[AttentionCall], Tensor]) -> Tensor:
-        calls.append(call)
-        return run(call)
 
-    observers.append(note)
-    try:
-        plain(attention)(heads, attention.remember(heads, heads))
-    finally:
-        observers.remove(note)
-    assert [fused.why_not(call) for call in calls] == [None]
+def test_a_model_stays_itself_where_attention_is_observed() -> None:
+    model = tiny_transformer("pre")
+    with Noted():
+        assert plain(model) is model
+    assert plain(model) is not model
 
 
 @pytest.mark.parametrize("parts", [[], [nn.Identity()], [None]])

@@ -10,6 +10,7 @@ from torch import nn
 from torch.jit import ScriptModule
 from torch.nn.modules import module as modules
 
+from regard.attention.attend import observers
 from regard.attention.normalizers import Normalizer
 from regard.attention.scores import Score
 
@@ -23,9 +24,10 @@ def plain(model: Model) -> Model:
     """Return a view of a model: the same parameters and code, its parts found and called directly.
 
     The view is of the model as it is now: what is replaced or hooked later is not seen. A module with hooks stays a
-    module, with all that it holds.
+    module, with all that it holds; and the model stays itself where attention is observed, for observers ask which
+    module makes a call.
     """
-    if any(getattr(modules, f"_global_{name}") for name in _GLOBAL_HOOKS):
+    if observers or any(getattr(modules, f"_global_{name}") for name in _GLOBAL_HOOKS):
         return model
     return cast(Model, _view(model))
 
