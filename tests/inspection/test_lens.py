@@ -151,6 +151,15 @@ def test_an_unknown_site_is_named_with_those_that_were_seen() -> None:
         seen["decoder.1"]
 
 
+def test_a_lens_holds_the_sites_that_were_seen() -> None:
+    model = transformer()
+    with lens(model) as seen:
+        model(*batch())
+    assert "decoder.1.cross_attention" in seen
+    assert "decoder.1.cross" not in seen  # names a site where it is asked for, and is none
+    assert "decoder.7.cross_attention" not in seen
+
+
 def test_the_observer_leaves_when_the_model_fails() -> None:
     model = transformer()
     with pytest.raises(OptionError, match="tokens must lie between 0 and 12"), lens(model):

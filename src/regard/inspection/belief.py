@@ -17,7 +17,7 @@ from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.errors import OptionError, WorkError
 from regard.inspection.interventions import Change, HeadsOff, Hidden, ValuesOff, evened, head_numbers, intervene
-from regard.inspection.lens import widened
+from regard.inspection.selection import in_float32
 
 NOTHING = 1e-6
 """A change of the output below which there is none."""
@@ -118,7 +118,7 @@ def measure_belief(
             return float(distance(output(), plain))
 
     def note(call: AttentionCall, run: Run) -> Tensor:
-        weights = reference.weights(widened(call))[:, head_numbers(heads, call)]
+        weights = reference.weights(in_float32(call))[:, head_numbers(heads, call)]
         received.append(weights.double().sum((0, 1, 2)).cpu())
         return run(call)
 
@@ -155,7 +155,7 @@ class Erased:
 
     def __call__(self, call: AttentionCall, run: Run) -> Tensor:
         """Hide the key."""
-        weights = reference.weights(widened(call))
+        weights = reference.weights(in_float32(call))
         most = nn.functional.one_hot(weights.argmax(-1), weights.shape[-1]).bool()
         others = (weights > 0) & ~most
         erased = most

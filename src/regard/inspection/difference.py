@@ -20,7 +20,8 @@ from regard.attention.ways import reference
 from regard.attention.ways.blocks import by_rows
 from regard.errors import OptionError, ShapeError
 from regard.inspection.importance import RankedHead, check_seen
-from regard.inspection.lens import Lens, Site, lens, widened
+from regard.inspection.lens import Lens, Site, lens
+from regard.inspection.selection import in_float32
 
 BLOCK = 256
 """Queries whose weights are compared at once."""
@@ -116,7 +117,7 @@ def difference(
 def blocks(calls: Iterable[AttentionCall]) -> Iterable[Float[Tensor, "B H Q K"]]:
     """Compute the weights of calls in blocks of queries."""
     for call in calls:
-        for part in by_rows(widened(call), BLOCK):
+        for part in by_rows(in_float32(call), BLOCK):
             yield reference.weights(part).double()
 
 

@@ -20,8 +20,8 @@ from regard.attention.ways import reference
 from regard.attention.ways.blocks import by_rows
 from regard.errors import WorkError
 from regard.inspection.importance import check_loss, check_seen
-from regard.inspection.lens import widened
 from regard.inspection.named_calls import NamedCalls
+from regard.inspection.selection import in_float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class GradientCall:
 
     def weights(self) -> Float[Tensor, "B H Q K"]:
         """Return how much each query used each key."""
-        return reference.weights(widened(self.call))
+        return reference.weights(in_float32(self.call))
 
     def gradients(self) -> Float[Tensor, "B H Q K"]:
         """Return the gradient with regard to each weight."""

@@ -19,8 +19,9 @@ from regard.attention.attend import Observer, Run
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.errors import OptionError, WorkError
-from regard.inspection.lens import own_name, widened
+from regard.inspection.lens import own_name
 from regard.inspection.named_calls import NamedCalls
+from regard.inspection.selection import in_float32
 
 Change = Observer
 
@@ -163,7 +164,7 @@ class Rewritten:
 
     def __call__(self, call: AttentionCall, run: Run) -> Tensor:
         """Compute the weights, rewrite them and mix."""
-        return only(self.heads, call, run, lambda: mixed(call, self.rewrite(reference.weights(widened(call)), call)))
+        return only(self.heads, call, run, lambda: mixed(call, self.rewrite(reference.weights(in_float32(call)), call)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +215,7 @@ class Patched:
                 "record as many steps as are to be patched."
             )
         with torch.no_grad():
-            weights = reference.weights(widened(source))
+            weights = reference.weights(in_float32(source))
         return Replaced(weights, self.heads)(call, run)
 
 
@@ -241,7 +242,9 @@ class Hidden:
 
         def narrowed() -> Tensor:
             mask = call.dense_mask()
-            return mixed(call, call.normalizer(reference.scores(widened(call)), seen if mask is None else seen & mask))
+            return mixed(
+                call, call.normalizer(reference.scores(in_float32(call)), seen if mask is None else seen & mask)
+            )
 
         return only(self.heads, call, run, narrowed)
 
@@ -267,7 +270,7 @@ class ValuesOff:
         off = self.off.to(call.query.device).expand(size)
 
         def zeroed() -> Tensor:
-            return mixed(call, reference.weights(widened(call)).masked_fill(off.unsqueeze(2), 0.0))
+            return mixed(call, reference.weights(in_float32(call)).masked_fill(off.unsqueeze(2), 0.0))
 
         return only(self.heads, call, run, zeroed)
 
@@ -277,7 +280,7 @@ def even_weights(call: AttentionCall) -> Float[Tensor, "B H Q K"]:
 
     A float mask of PyTorch's hides by -inf, or by the lowest number there is; both count as hidden.
     """
-    scores = reference.scores(widened(call))
+    scores = reference.scores(in_float32(call))
     seen = scores > torch.finfo(call.query.dtype).min / 2
     mask = call.dense_mask()
     seen = seen if mask is None else seen & mask

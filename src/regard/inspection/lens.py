@@ -28,7 +28,7 @@ from regard.attention.ways import reference
 from regard.errors import OptionError, WorkError
 from regard.inspection.capture import Source, Watcher, foreign_calls, place_of_call, unseen, untraced
 from regard.inspection.keeping import Deferred, Keeper, Kept, Policy, Unreadable
-from regard.inspection.selection import Choice, computed, indices
+from regard.inspection.selection import Choice, computed, in_float32, indices
 from regard.inspection.unwatched import Attendance
 
 Receiver = Callable[[str, AttentionCall], object]
@@ -118,11 +118,11 @@ class Site(Sequence[AttentionCall]):
         check_one_map(self.name, calls)
         with unseen():
             if len(calls) == 1:
-                return computed(widened(calls[0]), compute, batch, heads, queries)
+                return computed(in_float32(calls[0]), compute, batch, heads, queries)
             keys = calls[-1].key.shape[2]
             rows = [
                 functional.pad(
-                    computed(widened(call), compute, batch, heads, rows), (0, keys - call.key.shape[2]), value=beyond
+                    computed(in_float32(call), compute, batch, heads, rows), (0, keys - call.key.shape[2]), value=beyond
                 )
                 for call, rows in shared_out(calls, queries)
             ]
@@ -273,6 +273,10 @@ class Lens(Watcher, Mapping[str, Site]):
         fault = f"belongs to several ({', '.join(alike)})" if alike else "was not seen"
         raise OptionError(f"The site {name!r} {fault}. The sites seen are: {seen}.")
 
+    def __contains__(self, name: object) -> bool:
+        """Say whether a site of exactly this name was seen."""
+        return name in self.sites
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)
 
@@ -299,11 +303,3 @@ def own_name(name: str) -> str:
 def detached(call: AttentionCall) -> AttentionCall:
     """Return a call apart from the graph of gradients."""
     return call._replace(query=call.query.detach(), key=call.key.detach(), value=call.value.detach())
-
-
-def widened(call: AttentionCall) -> AttentionCall:
-    """Return a call of half precision in float32, where its score has no parameters of its own."""
-    parameters = next(call.score.parameters(), None) is not None
-    if call.query.dtype not in (torch.bfloat16, torch.float16) or (parameters and not call.score.product):
-        return call
-    return call._replace(query=call.query.float(), key=call.key.float(), value=call.value.float())

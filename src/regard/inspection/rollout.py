@@ -16,7 +16,7 @@ from regard.attention.ways import reference
 from regard.attention.ways.blocks import by_rows
 from regard.errors import OptionError, ShapeError
 from regard.inspection.gradients import GradientCall, GradientMap
-from regard.inspection.lens import widened
+from regard.inspection.selection import in_float32
 
 BLOCK = 256
 """Queries whose weights are computed at once."""
@@ -40,7 +40,7 @@ def rollout(
     check_layers(layers)
     rows = chosen_rows(layers[0], queries)
     for call in reversed(layers):
-        looked = through(rows, by_rows(call, BLOCK), lambda part: reference.weights(widened(part)).mean(1))
+        looked = through(rows, by_rows(call, BLOCK), lambda part: reference.weights(in_float32(part)).mean(1))
         rows = residual * rows + (1 - residual) * looked
     return rows
 

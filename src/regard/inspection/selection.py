@@ -114,3 +114,11 @@ def chosen(call: AttentionCall, batch: list[int], heads: list[int]) -> Attention
         mask=call.mask if isinstance(call.mask, Everything) else ChosenMask(call.mask, entries, columns),
         bias=None if call.bias is None else ChosenBias(call.bias, entries, columns),
     )
+
+
+def in_float32(call: AttentionCall) -> AttentionCall:
+    """Return a call of half precision in float32, where its score has no parameters that must agree in type."""
+    parameters = next(call.score.parameters(), None) is not None
+    if call.query.dtype not in (torch.bfloat16, torch.float16) or (parameters and not call.score.product):
+        return call
+    return call._replace(query=call.query.float(), key=call.key.float(), value=call.value.float())

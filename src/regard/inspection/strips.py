@@ -19,6 +19,7 @@ from regard.attention.masks import Block
 from regard.attention.normalizers import Softmax
 from regard.attention.ways.blocks import left
 from regard.attention.ways.choice import giving_weights
+from regard.inspection.selection import in_float32
 
 CELLS = {"cpu": 2**22}
 """Weights in a strip by the kind of device: what a processor's cache holds, or what fills an accelerator."""
@@ -105,7 +106,7 @@ def strips(
 
     Weights are those before dropout, in float32 at least. `top` says how many of the greatest of a row are wanted.
     """
-    call = widened(call)
+    call = in_float32(call)
     extent = call.extent()
     batch, heads = batch or range(extent.batch), heads or range(extent.heads)
     queries = range(extent.queries) if queries is None else queries
@@ -113,13 +114,6 @@ def strips(
         yield from Products(call, top, entropy).strips(batch, heads, queries)
     else:
         yield from handed_out(call, top, entropy, batch, heads, queries)
-
-
-def widened(call: AttentionCall) -> AttentionCall:
-    """Return a call of half precision in float32, where its score has no parameters of its own."""
-    if call.query.dtype not in (torch.bfloat16, torch.float16) or not call.score.product:
-        return call
-    return call._replace(query=call.query.float(), key=call.key.float(), value=call.value.float())
 
 
 def lines(call: AttentionCall, queries: range, rows: int) -> Iterator[Line]:
