@@ -17,7 +17,9 @@ def test_the_terminal_shows_the_map_the_translation_and_its_log_probability(run_
     assert outcome.status == 0
     assert "the cat sleeps → le chat dort" in text
     assert "decoder.1.cross_attention, mean over heads, emitting step" in text
+    assert "change of the output: most attended token erased" in text
     assert text.endswith(f"\nle chat dort\nlog-probability {score:.6f}\n")
+    assert "change of the output" not in regard("look", run_folder, *PAIR, "--no-belief").out.decode()
 
 
 def test_without_a_target_the_runs_own_translation_is_looked_at(run_folder: Path, regard: Regard) -> None:
@@ -93,6 +95,7 @@ def test_a_folder_of_a_hugging_face_model_is_shown_with_all_its_heads(regard: Re
     outcome = regard("look", folder, "my feet hurt", "--layer", "1", "--head", "2", "--html", page, "--png", png)
     assert outcome.status == 0
     assert "encoder.layer.1.attention.self, head 2" in outcome.out.decode()
+    assert "change of the output" in outcome.out.decode()
     assert outcome.err.endswith(f"The picture is in {png}.\nThe page is in {page}.\n")
     assert "Content-Security-Policy" in page.read_text(encoding="utf-8")
     assert png.read_bytes().startswith(b"\x89PNG")

@@ -27,6 +27,7 @@ FEET = Map(
     gold=frozenset({(0, 0), (1, 3), (2, 1)}),
     title="my feet hurt",
     note="layer 2, head 3",
+    belief="The weights may be believed.",
 )
 ARABIC = Map(weights=torch.eye(3), rows=["my", "feet", "hurt"], columns=["قدماي", "تؤلمانني", "."], title="Arabic")
 
@@ -237,6 +238,7 @@ class TestHeads:
         assert page.page.locator("#heads canvas").count() == 2 * (3 + 1)
         page.page.click("[aria-label='layer 1, head 2']")
         assert page.text("#shown") == "Showing layer 1, head 2."
+        assert not page.page.is_visible("#belief")  # it was measured of the alignment
         page.page.hover("#target .word >> nth=3")
         assert page.texts("#source .number") == [".60", ".40", ""]
         page.page.click("[aria-label='layer 1, mean of its heads']")
@@ -245,6 +247,8 @@ class TestHeads:
         page.page.click("text=the alignment")
         page.page.hover("#target .word >> nth=3")
         assert page.text("#readout") == "pieds ← feet 0.999"
+        assert page.page.is_visible("#belief")
+        assert page.text("#belief") == "The weights may be believed."
 
     def test_the_keyboard_chooses_a_head(self, opened: Open) -> None:
         page = opened(FEET, heads=[Heads(weights=torch.full((2, 3, 4, 3), 0.25))])

@@ -26,6 +26,22 @@ def test_the_map_shows_the_weights_of_the_site_between_words(name: str) -> None:
     assert seen.map.steps == ()
 
 
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("site", [{}, {"layer": 0, "head": 0}])
+def test_belief_is_measured_of_the_map_that_is_shown(name: str, site: dict[str, Any]) -> None:
+    seen = look(tiny.translator(MODELS[name]), SOURCE, TARGET, belief=True, **site)
+    assert seen.belief is not None
+    assert seen.map.note.startswith(seen.belief.site)
+    assert seen.belief.heads == ((0,) if site else None)
+    assert 0 < seen.belief.erased_most < 1
+    assert seen.map.belief == str(seen.belief)
+
+
+def test_belief_is_measured_where_it_is_asked_for_and_there_is_a_translation() -> None:
+    assert look(tiny.translator(), SOURCE, TARGET).map.belief == ""
+    assert look(tiny.translator(), SOURCE, "", belief=True).belief is None
+
+
 def test_the_heads_hold_the_map() -> None:
     seen = look(tiny.translator(), SOURCE, TARGET, layer=0, head=1)
     assert seen.heads.layers == ("decoder.0.cross_attention", "decoder.1.cross_attention")

@@ -46,6 +46,17 @@ def test_every_head_of_an_encoder_is_that_of_its_eager_run(bert: Path) -> None:
     assert seen.output is None
 
 
+def test_belief_is_measured_of_the_head_that_is_shown(bert: Path, bart: Path) -> None:
+    for folder, target in ((bert, None), (bart, "j'ai mal aux pieds")):
+        seen = look_pretrained(folder, TEXT, target, layer="1", head=2, belief=True)
+        assert seen.belief is not None
+        assert seen.belief.heads == (2,)
+        assert seen.belief.erased_most > 0
+        assert seen.map.belief == str(seen.belief)
+        told = {(chart.layer, chart.head): chart.belief for chart in seen.panels[-1].charts if chart.belief}
+        assert told == {(seen.belief.site, 2): str(seen.belief)}
+
+
 def test_an_encoder_decoder_has_three_panels_and_a_given_output(bart: Path) -> None:
     seen = look_pretrained(bart, TEXT, "j'ai mal aux pieds")
     assert [one.name for one in seen.panels] == ["encoder", "decoder", "decoder to encoder"]

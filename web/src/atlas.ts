@@ -79,14 +79,15 @@ class Atlas {
     this.panel = this.payload.header.panels[place];
     this.root.querySelectorAll(".panels button").forEach((tab, at) => tab.setAttribute("aria-selected", String(at === place)));
     this.means = new Uint8Array(await this.payload.piece(this.panel.means));
-    const exact = this.panel.charts.findIndex((chart) => chart.exact);
+    const { charts } = this.panel;
+    const first = Math.max(charts.indexOf((charts.find((chart) => chart.belief) ?? charts.find((chart) => chart.exact))!), 0);
     const worded = this.panel.rows.words || this.columnSide.words;
     const long = this.panel.charts.every((chart) => !chart.keys);
     this.merging.checked = false;
     this.merging.disabled = !worded || long;
     this.merging.parentElement!.title = long ? "Whole words are for texts whose strongest keys are kept." : worded ? "" : "Nobody said which tokens make a word.";
     await this.makePictures();
-    await this.choose(Math.max(0, exact));
+    await this.choose(first);
     this.recolor();
   }
 
@@ -115,7 +116,8 @@ class Atlas {
     if (this.chosen !== place) return; // another was chosen meanwhile
     this.tokens = map;
     this.name.textContent = `${this.panel.layers[chart.layer]}, head ${chart.head}`;
-    this.told.textContent = this.tell();
+    this.told.replaceChildren(this.tell());
+    if (chart.belief) this.told.append(make("br"), chart.belief);
     this.useMap();
   }
 

@@ -38,6 +38,7 @@ export interface Chart {
   weights?: Place;
   dropped?: [number, number];
   exact?: ExactChart;
+  belief?: string;
 }
 
 export interface Panel {

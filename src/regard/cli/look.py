@@ -27,6 +27,10 @@ class Options:
     html: Annotated[Path | None, Parameter(help="Write a page with all heads to this file; it needs no network.")] = (
         None
     )
+    belief: Annotated[
+        bool,
+        Parameter(negative="--no-belief", help="Measure whether the picture is to be believed, and say so below it."),
+    ] = True
     site: Site = field(default_factory=Site)
     machine: Machine = field(default_factory=Machine)
 
@@ -55,7 +59,8 @@ def run(
     from regard.inspection.terminal import heat_map, step_table
     from regard.tasks.look import look
 
-    seen = look(translator, text, options.target, **options.site.names(translator), steps=options.steps)
+    named = options.site.names(translator)
+    seen = look(translator, text, options.target, **named, steps=options.steps, belief=options.belief)
     console = result_console()
     console.print(heat_map(seen.map))
     console.print(seen.target, soft_wrap=True)
@@ -82,7 +87,15 @@ def run_pretrained(folder: Path, text: str, options: Options) -> int:
     if options.steps:
         raise OptionError("--steps is for runs of regard: a Hugging Face model is shown without its candidates.")
     site = options.site
-    seen = look_pretrained(folder, text, options.target, layer=site.layer, head=site.head, **options.machine.chosen())
+    seen = look_pretrained(
+        folder,
+        text,
+        options.target,
+        layer=site.layer,
+        head=site.head,
+        belief=options.belief,
+        **options.machine.chosen(),
+    )
     console = result_console()
     console.print(heat_map(seen.map))
     if seen.output is not None:

@@ -93,6 +93,7 @@ class Chart:
         dropped: The weight of a query that is not in `weights`, on average and at most; None for a long text.
         exact: Query and key, from which every weight can be computed; None where it is not kept.
         sharpness: The mean of the largest weight in a block of keys.
+        belief: A line that measures whether it is to be believed (`inspection.belief`); empty where nobody did.
     """
 
     layer: str
@@ -104,6 +105,7 @@ class Chart:
     dropped: tuple[float, float] | None
     exact: Exact | None
     sharpness: float
+    belief: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -126,6 +126,8 @@ def _chart(chart: Chart, layers: Sequence[str], store: _Store) -> dict[str, Any]
         told |= {"kept": chart.keys.shape[1], "keys": store.put(chart.keys), "weights": store.put(chart.weights)}
     if chart.dropped is not None:
         told["dropped"] = [_short(amount) for amount in chart.dropped]
+    if chart.belief:
+        told["belief"] = visible(chart.belief)
     if chart.exact is not None:
         told["exact"] = _exact(chart.exact, store)
     return told

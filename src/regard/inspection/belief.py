@@ -82,6 +82,13 @@ def total_variation(changed: Float[Tensor, "*B V"], plain: Float[Tensor, "*B V"]
     return (changed.double().softmax(-1) - plain.double().softmax(-1)).abs().sum(-1).mean() / 2
 
 
+def relative_change(changed: Float[Tensor, "*B M"], plain: Float[Tensor, "*B M"]) -> Tensor:
+    """Return how far states moved as a share of their own length, the mean over all positions."""
+    moved = (changed.double() - plain.double()).norm(dim=-1)
+    shares: Tensor = moved / plain.double().norm(dim=-1).clamp_min(torch.finfo(torch.float64).tiny)
+    return shares.mean()
+
+
 @torch.no_grad()
 def measure_belief(
     model: nn.Module,

@@ -150,7 +150,7 @@ class _Sheet:
             rows=rows,
             columns=columns,
             title=_lines(map.title, room / 0.098),
-            note=_lines(map.note, room / 0.075),
+            note=[*_lines(map.note, room / 0.075), *_lines(map.belief, room / 0.075)],
             cell=cell,
             size=size,
             side=side,

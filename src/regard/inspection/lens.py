@@ -263,7 +263,7 @@ class Lens(Watcher, Mapping[str, Site]):
         """Return a site by its name, or by a beginning of its name that no other site shares."""
         if name in self.sites:
             return self.sites[name]
-        alike = [site for site in self.sites if site.startswith(name)]
+        alike = self.alike(name)
         if len(alike) == 1:
             return self.sites[alike[0]]
         unwatched = [missing for missing in self.missing if missing.startswith(name)]
@@ -274,8 +274,12 @@ class Lens(Watcher, Mapping[str, Site]):
         raise OptionError(f"The site {name!r} {fault}. The sites seen are: {seen}.")
 
     def __contains__(self, name: object) -> bool:
-        """Say whether a site of exactly this name was seen."""
-        return name in self.sites
+        """Say whether the name, or the beginning of a name, is that of one site."""
+        return name in self.sites or (isinstance(name, str) and len(self.alike(name)) == 1)
+
+    def alike(self, beginning: str) -> list[str]:
+        """Return the sites whose names begin so."""
+        return [site for site in self.sites if site.startswith(beginning)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)

@@ -81,6 +81,7 @@ class Map:
         gold: Links that are known to be right, as (source word, target word); None where nobody knows.
         title: A line above the picture.
         note: A line below the picture: the model, the layer, the score.
+        belief: A line that says, measured, whether the picture is to be believed (`inspection.belief`), or nothing.
         steps: How the sentence was decoded, a step a token; empty where not asked for.
         values: The weights as a read-only float64 array between 0 and 1.
     """
@@ -91,6 +92,7 @@ class Map:
     gold: Links | None = None
     title: str = ""
     note: str = ""
+    belief: str = ""
     steps: Sequence[Step] = ()
     values: Float[np.ndarray, "Q K"] = field(init=False, repr=False)
 

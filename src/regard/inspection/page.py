@@ -70,6 +70,7 @@ def _sentence(place: int, one: Map, heads: Heads | None) -> dict[str, Any]:
     return {
         "title": visible(one.title),
         "note": visible(one.note),
+        "belief": visible(one.belief),
         "rows": [label(word) for word in one.rows],
         "columns": [label(word) for word in one.columns],
         "rtl": {"rows": right_to_left(" ".join(one.rows)), "columns": right_to_left(" ".join(one.columns))},

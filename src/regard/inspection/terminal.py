@@ -83,8 +83,8 @@ class _HeatMap:
                 yield Text(" " * (side + 1) + line, no_wrap=True, overflow="crop")
             yield from self._rows(panel, [_right_aligned(_fit(name, side), side) for name in names], ink)
         yield ink.legend(gold=self.map.gold is not None, most="number" if sheet.widths[0] == NUMBERED else ink.most)
-        if self.map.note:
-            yield Text(visible(self.map.note), style=_QUIET)
+        for line in filter(None, (self.map.note, self.map.belief)):
+            yield Text(visible(line), style=_QUIET)
 
     def _rows(self, panel: "_Sheet", names: list[str], ink: "_Ink") -> Iterator[Text]:
         strongest = self.map.strongest()

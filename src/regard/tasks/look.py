@@ -10,6 +10,7 @@ from regard.data.text import split_words
 from regard.errors import OptionError
 from regard.inspection.alignment_site import AlignmentSite
 from regard.inspection.alignments import Links
+from regard.inspection.belief import Belief, measure_belief
 from regard.inspection.lens import Lens, Site
 from regard.inspection.maps import Candidate, Heads, Map, Step
 from regard.tasks.pair_batches import PairBatch
@@ -17,6 +18,8 @@ from regard.tasks.translator import Translator
 
 CANDIDATES = 5
 """How many of the best tokens of each step are shown."""
+DRAWS, KEYS = 3, 12
+"""Random tokens erased, and tokens without value, when a map's belief is measured."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Look:
         links: The alignment.
         map: The weights between words at the site of the alignment.
         heads: The weights between words of all layers and heads.
+        belief: What the translation's probabilities do when what the map says is taken away; None where not asked for.
     """
 
     source: str
@@ -38,6 +42,7 @@ class Look:
     links: Links
     map: Map
     heads: Heads
+    belief: Belief | None = None
 
 
 def look(
@@ -49,6 +54,7 @@ def look(
     head: int | None = None,
     steps: bool = False,
     gold: Links | None = None,
+    belief: bool = False,
 ) -> Look:
     """Look into the translation of a text.
 
@@ -60,6 +66,7 @@ def look(
         head: Which of its heads; by default that of the run, or the mean where only a layer is named.
         steps: Whether to record every step: scores, weights, shares of the context and candidates.
         gold: Links that are known to be right.
+        belief: Whether to measure if the map is to be believed: some twenty runs more of the model.
     """
     length = len(translator.tokenizers.source.encode(source).ids)
     if not split_words(source):
@@ -73,6 +80,7 @@ def look(
     site = translator.chosen_site(layer, head)
     ((_, attention),) = translator.attention([source], [target])
     links = translator.align([source], [target], layer=layer, head=head)[0]
+    measured = believed(translator, source, target, site) if belief and split_words(target) else None
     shown = Map(
         weights=translator.site_weights(attention, site),
         rows=attention.target_words,
@@ -80,10 +88,23 @@ def look(
         gold=gold,
         title=f"{source} → {target}",
         note=str(site),
+        belief="" if measured is None else str(measured),
         steps=recorded_steps(translator, source, target, site) if steps else (),
     )
     heads = Heads(weights=attention.words(site.step), layers=translator.model.alignment_sites())
-    return Look(source, target, translator.score([source], [target])[0], links, shown, heads)
+    return Look(source, target, translator.score([source], [target])[0], links, shown, heads, measured)
+
+
+def believed(translator: Translator, source: str, target: str, site: AlignmentSite) -> Belief:
+    """Measure what a site does for the probabilities of a translation."""
+    (batch,) = translator.pair_batches([source], [target], 1)
+    model = translator.model
+
+    def logits() -> Tensor:
+        return model.output(model(batch.source, batch.source_lengths, batch.target))  # type: ignore[no-any-return]
+
+    heads = None if site.head is None else [site.head]
+    return measure_belief(model, logits, site.layer, heads=heads, draws=DRAWS, keys=KEYS)
 
 
 @torch.inference_mode()

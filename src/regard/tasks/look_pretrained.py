@@ -1,7 +1,7 @@
 """Looking at a text through a model of the library transformers, as it is: its folder, its tokenizer, its kernels."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ from torch import Tensor
 from regard.errors import OptionError
 from regard.files import read_json
 from regard.inspection.atlas import Chart, Panel, Side, panel
+from regard.inspection.belief import Belief, measure_belief, relative_change, total_variation
 from regard.inspection.lens import Lens, Site
 from regard.inspection.maps import Map
 from regard.inspection.words import merge_words
+from regard.tasks.look import DRAWS, KEYS
 
 LONGEST = 256
 """Tokens of an output that is searched for."""
@@ -27,11 +29,13 @@ class PretrainedLook:
         panels: All layers and heads: of the text, or of encoder, decoder and what the decoder looked at in the encoder.
         map: One head, between words.
         output: What the model made of the text, if it makes another one.
+        belief: What the model's output does when what the map says is taken away; None where not asked for.
     """
 
     panels: Sequence[Panel]
     map: Map
     output: str | None
+    belief: Belief | None = None
 
 
 def is_pretrained(folder: Path) -> bool:
@@ -50,6 +54,7 @@ def look_pretrained(
     *,
     layer: str | None = None,
     head: int | None = None,
+    belief: bool = False,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> PretrainedLook:
@@ -61,6 +66,7 @@ def look_pretrained(
         target: For encoder-decoders the output to look at instead of the model's own.
         layer: Which attention to show as `map`: its name, or its number from 0. By default that of the sharpest head.
         head: Which of its heads, from 0; by default the sharpest.
+        belief: Whether to measure if the map is to be believed: some twenty runs more of the model.
         device: Where to run.
         dtype: What to compute in.
 
@@ -74,17 +80,39 @@ def look_pretrained(
     source = _encoded(tokenizer, text, model)
     output: str | None = None
     if model.config.is_encoder_decoder:
-        sites, panels, output = _both(model, tokenizer, source, text, target)
+        ids, output = _written(model, tokenizer, source, target)
+        inputs = {**source.to(model.device), "decoder_input_ids": ids.to(model.device)}
     elif target is not None:
         raise OptionError(f"A target is for models that make another text; {model.config.model_type} only reads one.")
     else:
-        with Lens(model) as lens:
-            model(**source.to(model.device))
-        sites, panels = lens, [panel(lens, _side(tokenizer, source, text), name=model.config.model_type)]
+        ids, inputs = None, dict(source.to(model.device))
+    with Lens(model) as lens:
+        model(**inputs)
+    read = _side(tokenizer, source, text)
+    panels = (
+        [panel(lens, read, name=model.config.model_type)] if ids is None else _three(model, tokenizer, ids, read, lens)
+    )
     chart = _chosen(panels[-1], layer, head)
-    weights = sites[chart.layer].weights()[0, chart.head]
+    weights = lens[chart.layer].weights()[0, chart.head]
     title = text if output is None else f"{text} → {output}"
-    return PretrainedLook(panels, _map(panels[-1], chart, weights, title), output)
+    measured = _believed(model, inputs, chart) if belief else None
+    line = "" if measured is None else str(measured)
+    charts = [replace(one, belief=line) if one is chart else one for one in panels[-1].charts]
+    panels[-1] = replace(panels[-1], charts=charts)
+    shown = _map(panels[-1], weights, title, f"{chart.layer}, head {chart.head}", line)
+    return PretrainedLook(panels, shown, output, measured)
+
+
+def _believed(model: Any, inputs: dict[str, Any], chart: Chart) -> Belief:
+    """Measure what a head does for what the model gives: probabilities, or states where it has no vocabulary."""
+    logits = model.config.is_encoder_decoder
+
+    def output() -> Tensor:
+        found = model(**inputs)
+        return found.logits if logits else found.last_hidden_state  # type: ignore[no-any-return]
+
+    distance = total_variation if logits else relative_change
+    return measure_belief(model, output, chart.layer, heads=[chart.head], distance=distance, draws=DRAWS, keys=KEYS)
 
 
 def _loaded(folder: Path) -> tuple[Any, Any]:
@@ -132,36 +160,31 @@ def _side(tokenizer: Any, encoded: Any, text: str) -> Side:
     return Side(tokens=tokens, words=[-1 if word is None else word for word in encoded.word_ids()])
 
 
-def _both(
-    model: Any, tokenizer: Any, source: Any, text: str, target: str | None
-) -> tuple[Mapping[str, Site], list[Panel], str]:
-    """Run encoder and decoder, the decoder over a finished output."""
-    inputs = source.to(model.device)
-    if target is None:
-        longest = min(LONGEST, (_longest(model, tokenizer) or LONGEST + 1) - 1)
-        made = model.generate(**inputs, max_new_tokens=longest, num_beams=1, do_sample=False)
-        ids = made[:, :-1] if made.shape[1] > 1 else made
-        target = tokenizer.decode(made[0], skip_special_tokens=True)
-    else:
-        ids = model.prepare_decoder_input_ids_from_labels(
-            tokenizer(text_target=target, return_tensors="pt")["input_ids"]
-        )
-    with Lens(model) as lens:
-        model(**inputs, decoder_input_ids=ids.to(model.device))
+def _written(model: Any, tokenizer: Any, source: Any, target: str | None) -> tuple[Tensor, str]:
+    """Return what the decoder reads, of the model's own output or of one that is given, and the output."""
+    if target is not None:
+        labels = tokenizer(text_target=target, return_tensors="pt")["input_ids"]
+        return model.prepare_decoder_input_ids_from_labels(labels), target
+    longest = min(LONGEST, (_longest(model, tokenizer) or LONGEST + 1) - 1)
+    made = model.generate(**source.to(model.device), max_new_tokens=longest, num_beams=1, do_sample=False)
+    ids = made[:, :-1] if made.shape[1] > 1 else made
+    return ids, str(tokenizer.decode(made[0], skip_special_tokens=True))
+
+
+def _three(model: Any, tokenizer: Any, ids: Tensor, written: Side, lens: Lens) -> list[Panel]:
+    """Show encoder, decoder, and what the decoder looked at in the encoder."""
     read = Side(tokens=tokenizer.convert_ids_to_tokens(ids[0].tolist()))
-    written = _side(tokenizer, source, text)
     own: dict[str, Site] = {}
     cross: dict[str, Site] = {}
     encoder = next(name for name, module in model.named_modules() if module is model.get_encoder())
     inside = {name: lens[name] for name in lens if name.startswith(f"{encoder}.")}
     for place, name in enumerate(name for name in lens if name not in inside):
         (cross if place % 2 else own)[name] = lens[name]  # a layer of a decoder looks at itself, then at the encoder
-    panels = [
+    return [
         panel(inside, written, name="encoder"),
         panel(own, read, name="decoder"),
         panel(cross, read, written, name="decoder to encoder"),
     ]
-    return cross, panels, str(target)
 
 
 def _chosen(shown: Panel, layer: str | None, head: int | None) -> Chart:
@@ -178,11 +201,11 @@ def _chosen(shown: Panel, layer: str | None, head: int | None) -> Chart:
     return max(left, key=lambda chart: chart.sharpness)
 
 
-def _map(shown: Panel, chart: Chart, weights: Tensor, title: str) -> Map:
+def _map(shown: Panel, weights: Tensor, title: str, note: str, belief: str) -> Map:
     """Show one head between words; what belongs to no word, such as a mark for the end, stands for itself."""
     (rows, row_words), (columns, column_words) = _words(shown.rows), _words(shown.columns)
     merged = merge_words(weights, row_words, column_words)
-    return Map(weights=merged, rows=rows, columns=columns, title=title, note=f"{chart.layer}, head {chart.head}")
+    return Map(weights=merged, rows=rows, columns=columns, title=title, note=note, belief=belief)
 
 
 def _words(side: Side) -> tuple[list[str], list[int]]:

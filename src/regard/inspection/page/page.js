@@ -34,8 +34,10 @@ function chooseHead(layer, head) {
   chooseWeights();
   drawMatrix();
   light(null);
-  const { heads } = sentence();
+  const { heads, belief } = sentence();
   element("shown").textContent = heads ? `Showing ${layer === null ? "the alignment" : nameOf(layer, head)}.` : "";
+  element("belief").hidden = !belief || layer !== null; // it was measured of the alignment
+  element("belief").textContent = belief;
   pressHead();
 }
 
