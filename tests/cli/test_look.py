@@ -19,7 +19,7 @@ def test_the_terminal_shows_the_map_the_translation_and_its_log_probability(run_
     assert "decoder.1.cross_attention, mean over heads, emitting step" in text
     assert "change of the output: most attended token erased" in text
     assert text.endswith(f"\nle chat dort\nlog-probability {score:.6f}\n")
-    assert "change of the output" not in regard("look", run_folder, *PAIR, "--no-belief").out.decode()
+    assert "change of the output" not in regard("look", run_folder, *PAIR, "--without-belief").out.decode()
 
 
 def test_without_a_target_the_runs_own_translation_is_looked_at(run_folder: Path, regard: Regard) -> None:

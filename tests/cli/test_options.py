@@ -29,7 +29,7 @@ FROZEN = {
         *("RUN", *PAIRS, *OUTPUT, *SITE, "--reverse", "--symmetrize", "--batch-size", *MACHINE),
         *("--links", "--reverse-links", "--gold", "--base", "--gold-base", "--json"),
     ],
-    "look": ["PATH", "TEXT", "--target", "--steps", "--png", "--html", "--belief", *SITE, *MACHINE],
+    "look": ["PATH", "TEXT", "--target", "--steps", "--png", "--html", "--without-belief", *SITE, *MACHINE],
     "compare": [
         *("CONFIG", *PAIRS, "--valid-src", "--valid-tgt", "--test-src", "--test-tgt", "--test-count", "--synthetic"),
         *("--max-words", "--test-max-words", "--pairs", "--seeds", "--updates", "--minutes", "--out", "--set"),

@@ -27,10 +27,9 @@ class Options:
     html: Annotated[Path | None, Parameter(help="Write a page with all heads to this file; it needs no network.")] = (
         None
     )
-    belief: Annotated[
-        bool,
-        Parameter(negative="--no-belief", help="Measure whether the picture is to be believed, and say so below it."),
-    ] = True
+    without_belief: Annotated[
+        bool, Parameter(help="Leave out the line that measures whether the picture is to be believed.")
+    ] = False
     site: Site = field(default_factory=Site)
     machine: Machine = field(default_factory=Machine)
 
@@ -60,7 +59,7 @@ def run(
     from regard.tasks.look import look
 
     named = options.site.names(translator)
-    seen = look(translator, text, options.target, **named, steps=options.steps, belief=options.belief)
+    seen = look(translator, text, options.target, **named, steps=options.steps, belief=not options.without_belief)
     console = result_console()
     console.print(heat_map(seen.map))
     console.print(seen.target, soft_wrap=True)
@@ -93,7 +92,7 @@ def run_pretrained(folder: Path, text: str, options: Options) -> int:
         options.target,
         layer=site.layer,
         head=site.head,
-        belief=options.belief,
+        belief=not options.without_belief,
         **options.machine.chosen(),
     )
     console = result_console()
