@@ -4,9 +4,9 @@
 
 PATH holds tatoeba and alignments. Both programs read the same text: Tatoeba English-French, spelled as the Hansards are
 (lower case, elisions and contractions written out), and the 447 sentences with gold links, whose links nobody learns
-from. A Transformer is trained for each direction. Layer and head are chosen by the first 100 gold sentences, and all are
-judged by the other 347. Hansards are another domain than Tatoeba: this compares, it sets no record. What was found is
-kept in benchmarks/aligners.json.
+from. A Transformer is trained for each direction. The first 100 gold sentences choose layer and head, the other 347
+judge. Hansards are another domain than Tatoeba: this compares, it sets no record. What was found is kept in
+benchmarks/aligners.json.
 """
 
 import argparse
