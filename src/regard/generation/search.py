@@ -119,6 +119,7 @@ class Beams:
         self.history = torch.full((batch, 1, 1), vocabulary.begin, device=device)  # all beams begin as one
         self.totals = torch.zeros(batch, 1, device=device)
         self.room = torch.empty(0, device=device)
+        self.never = torch.tensor(vocabulary.never, dtype=torch.long, device=device)
 
     def step(self) -> None:
         """Let every hypothesis grow by a token, then part with what is finished."""
@@ -150,12 +151,12 @@ class Beams:
         """
         if self.room.shape != logits.shape:
             self.room = torch.empty(logits.shape, device=logits.device)
-        self.room.copy_(logits)
-        return torch.log_softmax(self.room, dim=-1, out=self.room)
+        wide = logits if logits.dtype == torch.float32 else self.room.copy_(logits)
+        return torch.log_softmax(wide, dim=-1, out=self.room)
 
     def restrict(self, log_probabilities: Float[Tensor, "B W V"]) -> None:
         """Rule out, in place, what is never produced, and all but the end where the length is used up."""
-        log_probabilities[:, :, list(self.vocabulary.never)] = -torch.inf
+        log_probabilities.index_fill_(-1, self.never, -torch.inf)
         full = [i for i, sentence in enumerate(self.sentences) if self.length >= self.max_lengths[sentence]]
         if full:
             rows = torch.tensor(full, device=log_probabilities.device)
