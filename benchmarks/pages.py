@@ -65,7 +65,8 @@ def opened(browser: Any, length: int, path: Path) -> Iterator[Figure]:
     page.goto(path.as_uri())
     page.wait_for_selector("[data-ready]")
     opening = page.evaluate("performance.now()") / 1000
-    yield Figure(f"{length} tokens, opened", f"{opening:.2f} s", opening, MOST_OPENING, "s")
+    bar = MOST_OPENING if length <= LONG else None
+    yield Figure(f"{length} tokens, opened", f"{opening:.2f} s", opening, bar, "s")
     page.focus(".viewer canvas")
     box = page.locator(".viewer canvas").bounding_box()
     rates = []
