@@ -44,7 +44,7 @@ types: $(VENV)/.conforming
 docs: $(VENV)/.installed
 	$(BIN)/python docs/write.py
 
-# The script and style of the page of all heads, built of web/ with node; tests/inspection/test_bundle.py fails where they are out of date.
+# The script and style of the page of all heads, built of web/ with node; tests/inspection/pictures/test_bundle.py fails where they are out of date.
 page:
 	cd web && npm ci --no-audit --no-fund && npm run check && npm run build
 

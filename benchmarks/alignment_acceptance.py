@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from regard.inspection.alignments import (
+from regard.inspection.alignments.links import (
     SYMMETRIZATIONS,
     Gold,
     Links,

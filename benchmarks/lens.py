@@ -29,9 +29,9 @@ from torch import Tensor, nn
 import regard
 from regard.attention.attend import run_call
 from regard.attention.call import AttentionCall
-from regard.inspection.running import RunningStatistics
-from regard.inspection.statistics import MapStatistics, map_statistics
-from regard.inspection.telemetry import EVERY, Telemetry
+from regard.inspection.statistics.map_statistics import MapStatistics, map_statistics
+from regard.inspection.statistics.running import RunningStatistics
+from regard.inspection.statistics.telemetry import EVERY, Telemetry
 from regard.models.catalogue import build_model
 from regard.models.transformer import TransformerConfig
 from regard.training.objectives import smoothed_cross_entropy

@@ -22,8 +22,8 @@ import torch
 from figures import Figure, add_option, load_average, machine, save, show
 
 import regard
-from regard.inspection.atlas import LONG, Side, panel
-from regard.inspection.atlas_page import write_atlas
+from regard.inspection.pictures.atlas import LONG, Side, panel
+from regard.inspection.pictures.atlas_page import write_atlas
 
 MOST_MEGABYTES = {"short": 10.0, "long": 30.0}
 MOST_SECONDS = 5.0

@@ -19,7 +19,7 @@ from itertools import combinations
 from pathlib import Path
 
 from regard.data.text import read_lines, split_words
-from regard.inspection.alignments import (
+from regard.inspection.alignments.links import (
     SYMMETRIZATIONS,
     Gold,
     Links,
@@ -29,7 +29,7 @@ from regard.inspection.alignments import (
     swap,
     symmetrize,
 )
-from regard.inspection.wordtable import WordTable
+from regard.inspection.alignments.wordtable import WordTable
 
 Lengths = tuple[int, int]
 Candidates = dict[str, Sequence[Links]]

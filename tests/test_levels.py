@@ -31,6 +31,16 @@ ATTENTION_LEVELS = [
     {"rotary_heads", "pooling"},
     {"catalogue", "pytorch"},
 ]
+INSPECTION_LEVELS = [
+    {"readers", "keeping", "selection"},
+    {"capture"},
+    {"unwatched"},
+    {"lens"},
+    {"named_calls", "alignments"},
+    {"statistics", "effects"},
+    {"pictures"},
+]
+INSIDE = {"attention": ATTENTION_LEVELS, "inspection": INSPECTION_LEVELS}
 
 
 def level_of(name: str, levels: list[set[str]]) -> int | None:
@@ -65,8 +75,8 @@ def upward_imports(path: Path) -> list[str]:
             continue  # the package's version
         elif place[0] != target[0] and (there is None or there >= here):
             faults.append(f"{'/'.join(place)} imports regard.{'.'.join(target)}")
-        elif place[0] == target[0] == "attention" and len(target) > 1:
-            inside, beneath = (level_of(x[1], ATTENTION_LEVELS) for x in (place, target))
+        elif place[0] == target[0] and place[0] in INSIDE and len(target) > 1:
+            inside, beneath = (level_of(x[1], INSIDE[place[0]]) for x in (place, target))
             if inside is not None and beneath is not None and beneath >= inside and place[1] != target[1]:
                 faults.append(f"{'/'.join(place)} imports regard.{'.'.join(target)}")
     return faults

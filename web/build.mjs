@@ -4,10 +4,10 @@ import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
 const here = new URL(".", import.meta.url);
-const target = new URL("../src/regard/inspection/page/", here);
+const target = new URL("../src/regard/inspection/pictures/page/", here);
 const read = (url) => readFileSync(url, "utf8").replaceAll("\r\n", "\n");
 
-// tests/inspection/test_bundle.py computes the same, so that an old bundle is found where there is no node.
+// tests/inspection/pictures/test_bundle.py computes the same, so that an old bundle is found where there is no node.
 const sources = readdirSync(new URL("src/", here)).sort();
 const digest = createHash("sha256");
 for (const name of sources) digest.update(`${name}\n${read(new URL(`src/${name}`, here))}`);

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from regard.inspection.alignments import SYMMETRIZATIONS, parse_pharaoh, swap, symmetrize
+from regard.inspection.alignments.links import SYMMETRIZATIONS, parse_pharaoh, swap, symmetrize
 from tests.cli.conftest import Regard
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from regard.inspection.lens import lens
-from regard.inspection.running import RunningStatistics
+from regard.inspection.statistics.running import RunningStatistics
 from tests.conformance.test_transformers_lens import AT_END, TOKENS, built, eager
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

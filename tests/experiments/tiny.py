@@ -12,7 +12,7 @@ from regard.data.synthetic import as_pairs, synthetic_splits
 from regard.experiments.comparison import Comparison, Stopped, compare
 from regard.experiments.entries import Budget, Entry
 from regard.experiments.trials import ComparisonData
-from regard.inspection.alignments import as_gold
+from regard.inspection.alignments.links import as_gold
 from regard.tasks.recipe import build_recipe
 from regard.training.config import TrainingConfig
 from regard.training.events import Event, Updated

@@ -15,7 +15,7 @@ from regard.data.text import read_lines, read_pairs
 from regard.data.tokenizers import TokenizerPair
 from regard.errors import ConfigError, DamagedError, DataError, RegardError
 from regard.files import read_json, read_tensors
-from regard.inspection.alignments import read_pharaoh
+from regard.inspection.alignments.links import read_pharaoh
 from regard.tasks.load import load
 from regard.tasks.recipe import preset, read_toml
 from regard.training import checkpoints

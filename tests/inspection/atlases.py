@@ -9,7 +9,7 @@ from regard.attention.call import AttentionCall
 from regard.attention.masks import Everything
 from regard.attention.normalizers import Softmax
 from regard.attention.scores import ScaledDot
-from regard.inspection.atlas import Panel, Patches, Side, panel
+from regard.inspection.pictures.atlas import Panel, Patches, Side, panel
 
 
 def a_call(

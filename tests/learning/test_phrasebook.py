@@ -9,7 +9,7 @@ import torch
 from regard.data.phrasebook import Example, Splits, splits
 from regard.data.text import Pairs
 from regard.generation.search import SearchOptions
-from regard.inspection.alignments import Gold, as_gold
+from regard.inspection.alignments.links import Gold, as_gold
 from regard.tasks.evaluation import evaluate
 from regard.tasks.fit import TrainingData, fit
 from regard.tasks.load import load

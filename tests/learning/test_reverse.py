@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from regard.data.synthetic import SyntheticExample, as_pairs, synthetic_splits
-from regard.inspection.alignments import Gold, as_gold
+from regard.inspection.alignments.links import Gold, as_gold
 from regard.tasks.evaluation import evaluate
 from regard.tasks.fit import TrainingData, fit
 from regard.tasks.load import load

@@ -8,7 +8,7 @@ import sacrebleu
 
 from regard.errors import DataError, OptionError
 from regard.generation.search import SearchOptions
-from regard.inspection.alignments import Gold, alignment_error_rate
+from regard.inspection.alignments.links import Gold, alignment_error_rate
 from regard.tasks.evaluation import BUCKETS, Evaluation, evaluate, metrics, usual_tokenization
 from tests.tasks import tiny
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from regard.errors import DamagedError, OptionError
-from regard.inspection.alignment_site import AlignmentSite
-from regard.inspection.pruning import pruned_heads
+from regard.inspection.alignments.alignment_site import AlignmentSite
+from regard.inspection.effects.pruning import pruned_heads
 from regard.tasks.load import load
 from regard.tasks.pruning import prune_translator
 from regard.tasks.runs import save_run

@@ -9,9 +9,9 @@ import torch
 from regard.data.text import split_words
 from regard.errors import DataError, OptionError
 from regard.generation.search import Hypothesis, SearchOptions
-from regard.inspection.alignment_site import AlignmentSite
+from regard.inspection.alignments.alignment_site import AlignmentSite
+from regard.inspection.alignments.words import join_links
 from regard.inspection.lens import Lens
-from regard.inspection.words import join_links
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
 from regard.tasks.translator import Translator

@@ -9,7 +9,7 @@ import torch
 from regard.data.text import Pairs
 from regard.data.tokenizers import TokenizerConfig, TokenizerPair
 from regard.generation.search import SearchOptions
-from regard.inspection.alignment_site import AlignmentSite
+from regard.inspection.alignments.alignment_site import AlignmentSite
 from regard.models.catalogue import build_model
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig

@@ -14,7 +14,7 @@ from regard.errors import OptionError
 
 if TYPE_CHECKING:
     from regard.data.text import Pairs
-    from regard.inspection.alignments import Links
+    from regard.inspection.alignments.links import Links
 
 Symmetrization = Literal[
     "intersection",
@@ -115,7 +115,7 @@ def refuse_mixture(folder: Path | None, options: Options) -> None:
 
 def align_pairs(folder: Path, options: Options) -> int:
     """Align sentence pairs by one run or two."""
-    from regard.inspection.alignments import format_pharaoh, swap, symmetrize
+    from regard.inspection.alignments.links import format_pharaoh, swap, symmetrize
 
     pairs = options.pairs.read()
     translator = options.machine.load(folder)
@@ -146,7 +146,7 @@ def turned(pairs: "Pairs") -> "Pairs":
 
 def given_links(options: Options) -> "list[Links]":
     """Read the links that are given, and join both directions if there are two."""
-    from regard.inspection.alignments import read_pharaoh, swap, symmetrize
+    from regard.inspection.alignments.links import read_pharaoh, swap, symmetrize
 
     assert options.links is not None
     links = [line.possible for line in read_pharaoh(options.links, base=options.base)]
@@ -163,7 +163,7 @@ def given_links(options: Options) -> "list[Links]":
 
 def write_links(links: "Sequence[Links]", options: Options) -> int:
     """Write links, counted from 0."""
-    from regard.inspection.alignments import format_pharaoh
+    from regard.inspection.alignments.links import format_pharaoh
 
     with opened_output(options.output) as output:
         for several in links:
@@ -173,7 +173,7 @@ def write_links(links: "Sequence[Links]", options: Options) -> int:
 
 def judge(links: "Sequence[Links]", options: Options) -> int:
     """Print how right links are."""
-    from regard.inspection.alignments import alignment_error_rate, read_pharaoh
+    from regard.inspection.alignments.links import alignment_error_rate, read_pharaoh
 
     assert options.gold is not None
     gold = read_pharaoh(options.gold, base=options.gold_base)

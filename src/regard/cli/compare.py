@@ -53,7 +53,7 @@ class MadeUp:
         from regard.data.synthetic import as_pairs, synthetic_splits
         from regard.experiments.comparison import even_buckets
         from regard.experiments.trials import ComparisonData
-        from regard.inspection.alignments import as_gold
+        from regard.inspection.alignments.links import as_gold
 
         assert self.synthetic is not None
         count = self.count or 20_000

@@ -95,7 +95,7 @@ def make_room(out: Path) -> None:
 def training_data(examples: "Splits") -> "TrainingData":
     """Return what to learn from and what to choose by; gold links are given for the validation set alone."""
     from regard.data.text import Pairs
-    from regard.inspection.alignments import as_gold
+    from regard.inspection.alignments.links import as_gold
     from regard.tasks.fit import TrainingData
 
     train, valid = (
@@ -106,7 +106,7 @@ def training_data(examples: "Splits") -> "TrainingData":
 
 def show_scores(translator: "Translator", test: "Sequence[Example]") -> None:
     """Print how good the translator is on sentences that it has not seen."""
-    from regard.inspection.alignments import as_gold
+    from regard.inspection.alignments.links import as_gold
     from regard.tasks.evaluation import evaluate
 
     found = evaluate(
@@ -135,9 +135,9 @@ def chosen(test: "Sequence[Example]") -> "list[Example]":
 
 def show_sentences(translator: "Translator", examples: "Sequence[Example]", out: Path) -> None:
     """Translate sentences, show what each word used, and write the same as a picture and a page."""
-    from regard.inspection.figures import save_png
-    from regard.inspection.page import write_page
-    from regard.inspection.terminal import heat_map
+    from regard.inspection.pictures.figures import save_png
+    from regard.inspection.pictures.page import write_page
+    from regard.inspection.pictures.terminal import heat_map
     from regard.tasks.look import look
 
     console = result_console()

@@ -15,7 +15,7 @@ from regard.errors import OptionError
 
 if TYPE_CHECKING:
     from regard.data.text import Pairs
-    from regard.inspection.alignments import Gold
+    from regard.inspection.alignments.links import Gold
     from regard.tasks.evaluation import Evaluation
 
 
@@ -93,7 +93,7 @@ def run(folder: RunFolder, /, *, options: Options | None = None) -> int:
 
 def read_gold(options: Options, pairs: "Pairs") -> "Sequence[Gold] | None":
     """Read the links by people; those that point outside of their sentences are faults."""
-    from regard.inspection.alignments import read_pharaoh
+    from regard.inspection.alignments.links import read_pharaoh
 
     if options.gold_alignments is None:
         return None

@@ -53,9 +53,9 @@ def run(
         return run_pretrained(folder, text, options)
     translator = options.machine.load(folder)
 
-    from regard.inspection.figures import save_png
-    from regard.inspection.page import write_page
-    from regard.inspection.terminal import heat_map, step_table
+    from regard.inspection.pictures.figures import save_png
+    from regard.inspection.pictures.page import write_page
+    from regard.inspection.pictures.terminal import heat_map, step_table
     from regard.tasks.look import look
 
     named = options.site.names(translator)
@@ -78,9 +78,9 @@ def run(
 
 def run_pretrained(folder: Path, text: str, options: Options) -> int:
     """Show the sharpest head of a model of transformers, or the one that is named; the page shows all."""
-    from regard.inspection.atlas_page import write_atlas
-    from regard.inspection.figures import save_png
-    from regard.inspection.terminal import heat_map
+    from regard.inspection.pictures.atlas_page import write_atlas
+    from regard.inspection.pictures.figures import save_png
+    from regard.inspection.pictures.terminal import heat_map
     from regard.tasks.look_pretrained import look_pretrained
 
     if options.steps:

@@ -197,7 +197,7 @@ def named_files(options: Options) -> dict[str, str]:
 def read_data(files: dict[str, str], seed: int) -> "TrainingData":
     """Read the pairs to learn from and those to choose by."""
     from regard.data.text import hold_out, read_pairs
-    from regard.inspection.alignments import read_pharaoh
+    from regard.inspection.alignments.links import read_pharaoh
     from regard.tasks.fit import TrainingData
 
     paths = {name: Path(value) for name, value in files.items() if name != "columns"}

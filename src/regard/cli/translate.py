@@ -15,7 +15,7 @@ from regard.cli.streams import Output, lines_of, opened_input, opened_output, sa
 from regard.errors import OptionError
 
 if TYPE_CHECKING:
-    from regard.inspection.alignments import Links
+    from regard.inspection.alignments.links import Links
     from regard.tasks.translations import Translation
     from regard.tasks.translator import Translator
 
@@ -152,7 +152,7 @@ class Translating:
 
     def write(self, result: Result, number: int, output: Output, alignments: Output | None) -> None:
         """Write what was found for the line with this number, from 0."""
-        from regard.inspection.alignments import format_pharaoh
+        from regard.inspection.alignments.links import format_pharaoh
 
         best = result.translations[0]
         if self.options.json:

@@ -19,7 +19,7 @@ from regard.data.text import Pairs
 from regard.errors import OptionError
 from regard.experiments.entries import Entry, with_seed
 from regard.files import encode_json, make_folder, read_json, write_whole
-from regard.inspection.alignments import Gold
+from regard.inspection.alignments.links import Gold
 from regard.tasks.evaluation import evaluate
 from regard.tasks.fit import Say, TrainingData, fit
 from regard.tasks.recipe import Recipe, as_values, build_recipe, read_toml

@@ -13,7 +13,7 @@ from regard.data.text import split_words
 from regard.data.tokenizer_format import Split
 from regard.errors import DataError, OptionError
 from regard.generation.search import SearchOptions
-from regard.inspection.alignments import Gold, alignment_error_rate
+from regard.inspection.alignments.links import Gold, alignment_error_rate
 from regard.tasks.translator import Translator
 
 BUCKETS = ((1, 4), (5, 8), (9, 12), (13, 16), (17, None))

@@ -21,9 +21,9 @@ from regard.data.spellings import RespelledSet
 from regard.data.text import Pairs, split_words
 from regard.data.tokenizers import TokenizerPair
 from regard.generation.search import SearchOptions
-from regard.inspection.alignment_site import AlignmentSite, choose_site
-from regard.inspection.alignments import Gold
-from regard.inspection.wordtable import WordTable
+from regard.inspection.alignments.alignment_site import AlignmentSite, choose_site
+from regard.inspection.alignments.links import Gold
+from regard.inspection.alignments.wordtable import WordTable
 from regard.models.catalogue import build_model
 from regard.models.roles import Seq2Seq
 from regard.tasks.evaluation import corpus_score, metrics, usual_tokenization

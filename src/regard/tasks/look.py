@@ -8,11 +8,11 @@ from torch import Tensor
 
 from regard.data.text import split_words
 from regard.errors import OptionError
-from regard.inspection.alignment_site import AlignmentSite
-from regard.inspection.alignments import Links
-from regard.inspection.belief import Belief, measure_belief
+from regard.inspection.alignments.alignment_site import AlignmentSite
+from regard.inspection.alignments.links import Links
+from regard.inspection.effects.belief import Belief, measure_belief
 from regard.inspection.lens import Lens, Site
-from regard.inspection.maps import Candidate, Heads, Map, Step
+from regard.inspection.pictures.maps import Candidate, Heads, Map, Step
 from regard.tasks.pair_batches import PairBatch
 from regard.tasks.translator import Translator
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from regard.errors import OptionError
 from regard.files import read_json
-from regard.inspection.atlas import Chart, Panel, Side, panel
-from regard.inspection.belief import Belief, measure_belief, relative_change, total_variation
+from regard.inspection.alignments.words import merge_words
+from regard.inspection.effects.belief import Belief, measure_belief, relative_change, total_variation
 from regard.inspection.lens import Lens, Site
-from regard.inspection.maps import Map
-from regard.inspection.words import merge_words
+from regard.inspection.pictures.atlas import Chart, Panel, Side, panel
+from regard.inspection.pictures.maps import Map
 from regard.tasks.look import DRAWS, KEYS
 
 LONGEST = 256

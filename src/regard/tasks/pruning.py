@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from regard.errors import OptionError
-from regard.inspection.pruning import prunable, prune
+from regard.inspection.effects.pruning import prunable, prune
 from regard.tasks.translator import Translator
 
 

@@ -23,8 +23,8 @@ from regard.data.tokenizers import TokenizerPair
 from regard.errors import DamagedError, InputError, OptionError
 from regard.files import digest, encode_json, encode_tensors, read_json, read_tensors, write_whole
 from regard.generation.search import SearchOptions
-from regard.inspection.alignment_site import AlignmentSite
-from regard.inspection.pruning import prune, pruned_heads
+from regard.inspection.alignments.alignment_site import AlignmentSite
+from regard.inspection.effects.pruning import prune, pruned_heads
 from regard.models.catalogue import blueprint, build_model
 from regard.models.roles import Seq2Seq
 from regard.tasks.recipe import ModelConfig, told, unknown_names

@@ -13,7 +13,7 @@ from torch import nn
 
 from regard.data.text import read_lines
 from regard.files import write_whole
-from regard.inspection.telemetry import EVERY, Telemetry
+from regard.inspection.statistics.telemetry import EVERY, Telemetry
 from regard.training.events import Event, Updated
 
 FILE = "attention.jsonl"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from regard.inspection.alignment_site import Step as WordStep
-from regard.inspection.words import merge_words
+from regard.inspection.alignments.alignment_site import Step as WordStep
+from regard.inspection.alignments.words import merge_words
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from regard.data.tokenizers import Encoding, TokenizerPair
 from regard.errors import DataError, OptionError
 from regard.generation.forced import forced_log_probabilities
 from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, search
-from regard.inspection.alignment_site import AlignmentSite, SiteName
-from regard.inspection.alignment_site import Step as WordStep
-from regard.inspection.alignments import Link, Links
+from regard.inspection.alignments.alignment_site import AlignmentSite, SiteName
+from regard.inspection.alignments.alignment_site import Step as WordStep
+from regard.inspection.alignments.links import Link, Links
+from regard.inspection.alignments.words import join_links
 from regard.inspection.lens import Lens
-from regard.inspection.words import join_links
 from regard.models.roles import Seq2Seq
 from regard.tasks.pair_batches import PairBatch, batches_of_like_length, padded
 from regard.tasks.parts import first_words, split_text

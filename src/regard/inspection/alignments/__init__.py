@@ -1,0 +1,1 @@
+"""Links between words: from weights, from word tables, judged by gold."""

@@ -1,0 +1,1 @@
+"""What heads do: change them, prune them, ask what follows."""

@@ -1,0 +1,1 @@
+"""Pictures of attention: terminal, figures, pages, notebooks."""

@@ -1,0 +1,81 @@
+"""Rollout against products of whole maps."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from regard.errors import OptionError, ShapeError
+from regard.inspection.effects import rollout as rolling
+from regard.inspection.effects.gradients import gradient_maps
+from regard.inspection.effects.rollout import relevance, rollout
+from regard.inspection.lens import Lens, lens
+from tests.inspection.planted import COPIER, LENGTH, PlantedCopy, texts
+from tests.inspection.test_lens import batch, transformer
+
+
+def seen() -> Lens:
+    model = PlantedCopy()
+    with lens(model) as found:
+        model(texts())
+    return found
+
+
+@pytest.mark.parametrize("block", [3, 256])
+def test_rollout_is_the_product_of_the_layers_with_what_goes_past_them(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rolling, "BLOCK", block)
+    found = seen()
+    product = torch.eye(LENGTH, dtype=torch.float64)
+    for site in found.values():
+        product = (0.3 * torch.eye(LENGTH) + 0.7 * site.weights().mean(1)) @ product
+    layers = [site[0] for site in found.values()]
+    assert torch.allclose(rollout(layers, residual=0.3), product)
+    assert torch.allclose(rollout(layers, residual=0.3, queries=[7, 2]), product[:, [7, 2]])
+    assert torch.allclose(rollout(layers).sum(-1), torch.ones((), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("block", [3, 256])
+def test_relevance_adds_what_each_layer_brings(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rolling, "BLOCK", block)
+    model, tokens = PlantedCopy(), texts(2)
+    layers = list(gradient_maps(model, lambda: model(tokens)[:, 4, 2].sum()).values())
+    wanted: Tensor = torch.eye(LENGTH, dtype=torch.float64).expand(2, -1, -1)
+    for layer in layers:
+        wanted = wanted + layer.weighted().mean(1) @ wanted
+    assert torch.allclose(relevance(layers), wanted)
+    assert torch.allclose(relevance(layers, queries=[4]), wanted[:, [4]])
+
+
+def test_the_copied_token_is_the_most_relevant() -> None:
+    model, tokens = PlantedCopy(), texts(1)
+    maps = gradient_maps(model, lambda: model(tokens)[0, 5, tokens[0, 4]])
+    row = relevance(list(maps.values()), queries=[5])[0, 0]
+    assert row.argmax() == 4
+    assert any(name.startswith(COPIER[0]) for name in maps)
+
+
+def test_what_rollout_cannot_go_through_is_told() -> None:
+    model = transformer()
+    with lens(model) as found:
+        model(*batch())
+    cross = [found["encoder.0.self_attention"][0], found["decoder.1.cross_attention"][0]]
+    with pytest.raises(
+        ShapeError, match=r"layer 0 has 2 entries of 7 queries and layer 1 has 2 of 5 queries and 7 keys"
+    ):
+        rollout(cross)
+    with pytest.raises(OptionError, match=r"There is no layer to go through"):
+        rollout([])
+    layers = [site[0] for site in seen().values()]
+    with pytest.raises(OptionError, match=r"There is no query 11; they are counted from 0 to 10\."):
+        rollout(layers, queries=[3, 11])
+    with pytest.raises(OptionError, match=r"residual must lie between 0 and 1; it is 1\.5\."):
+        rollout(layers, residual=1.5)
+
+
+def test_more_of_the_past_is_kept_with_more_residual() -> None:
+    layers = [site[0] for site in seen().values()]
+    own = [rollout(layers, residual=share).diagonal(dim1=1, dim2=2).sum() for share in (0.1, 0.5, 0.9, 1.0)]
+    assert all(less < more for less, more in pairwise(own))

@@ -1,0 +1,273 @@
+"""The atlas as a reader meets it: in Chromium, by pointer and keyboard, at 512 and 8,192 tokens, in a notebook."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from regard.attention.patterns import Causal
+from regard.attention.ways import reference
+from regard.inspection.pictures import atlas
+from regard.inspection.pictures.atlas import Panel, Side, panel
+from regard.inspection.pictures.atlas_page import pack, write_atlas
+from regard.inspection.pictures.standalone import part
+from tests.inspection.atlases import a_call, a_panel, a_picture, a_side
+from tests.inspection.hostile import HOSTILE
+from tests.inspection.pictures.test_page_in_browser import Opened
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Opened]
+
+
+@pytest.fixture
+def opened(chromium: Any, tmp_path: Path) -> Iterator[Open]:
+    """Open panels as a page; afterwards, nothing was asked of anyone and nothing was complained about."""
+    pages: list[Opened] = []
+
+    def open_panels(*panels: Panel, width: int = 1280, **context: Any) -> Opened:
+        path = tmp_path / "atlas.html"
+        write_atlas(path, panels, title="Atlas")
+        page = chromium.new_context(viewport={"width": width, "height": 900}, **context).new_page()
+        pages.append(Opened(page, path.as_uri()))
+        page.wait_for_selector("[data-ready]", timeout=20_000)
+        return pages[-1]
+
+    yield open_panels
+    for page in pages:
+        page.page.context.close()
+        assert len(page.asked) == 1
+        assert page.told == []
+
+
+def strongest(weights: torch.Tensor, prefix: str = "word") -> str:
+    place = int(weights.argmax())
+    return f"{prefix}{place} {weights[place]:.3f}"
+
+
+class TestHeads:
+    def test_a_small_picture_chooses_a_head_and_its_weights_are_the_models(self, opened: Open) -> None:
+        page = opened(a_panel())
+        page.page.click("[aria-label='layer.1, head 2']")
+        page.page.wait_for_selector("h2:text-is('layer.1, head 2')")
+        page.page.hover(".rows .token >> nth=5")
+        weights = reference.weights(a_call(13, 13, seed=1))[0, 2, 5]
+        assert page.texts(".readout .item")[0] == strongest(weights)
+        assert page.texts(".columns .token.strong")[0] == f"word{int(weights.argmax())}"
+
+    def test_the_keyboard_chooses_a_head(self, opened: Open) -> None:
+        page = opened(a_panel())
+        page.page.focus(".tile >> nth=0")
+        page.press("ArrowDown", "ArrowRight", "Enter")
+        page.page.wait_for_selector("h2:text-is('layer.1, head 1')")
+        assert page.page.locator("[aria-pressed=true]").get_attribute("aria-label") == "layer.1, head 1"
+
+    def test_layers_are_called_by_what_tells_them_apart(self, opened: Open) -> None:
+        names = [f"encoder.layer.{i}.attention.self" for i in range(3)]
+        page = opened(panel({name: [a_call(13, 13)] for name in names}, a_side(13)))
+        assert page.texts(".grid tbody th") == ["layer.0", "layer.1", "layer.2"]
+
+    def test_panels_can_be_changed(self, opened: Open) -> None:
+        page = opened(a_panel(), a_panel(7, name="decoder"))
+        page.page.click("text=decoder")
+        page.page.wait_for_selector(".rows .token >> nth=6")
+        assert page.page.locator(".rows .token").count() == 7
+
+
+class TestTokens:
+    def test_a_key_shows_who_used_it(self, opened: Open) -> None:
+        page = opened(a_panel())
+        page.page.hover(".columns .token >> nth=3")
+        weights = reference.weights(a_call(13, 13))[0, 0, :, 3]
+        assert page.texts(".readout .item")[0] == strongest(weights)
+        assert page.text(".readout").startswith("word3 (3) → ")
+
+    def test_lines_join_a_token_and_what_it_used(self, opened: Open) -> None:
+        page = opened(a_panel())
+        assert page.page.locator(".lines path").count() == 0
+        page.page.hover(".rows .token >> nth=5")
+        assert page.page.locator(".lines path").count() > 3
+
+    def test_a_click_holds_and_escape_lets_go(self, opened: Open) -> None:
+        page = opened(a_panel())
+        page.page.click(".rows .token >> nth=5")
+        page.page.hover("h1")
+        assert page.text(".readout").startswith("word5 (5) ←")
+        page.press("Escape")
+        assert page.text(".readout") == ""
+
+    def test_whole_words_sum_keys_and_average_queries(self, opened: Open) -> None:
+        page = opened(a_panel())
+        page.page.click("text=whole words")
+        assert page.texts(".rows .token")[:2] == ["word0word1", "word2word3"]
+        page.page.hover(".rows .token >> nth=1")
+        weights = reference.weights(a_call(13, 13))[0, 0]
+        merged = torch.stack([weights[2:4, i : i + 2].sum(1).mean() for i in range(0, 13, 2)])
+        assert page.texts(".readout .item")[0].endswith(f"{merged.max():.3f}")
+
+    def test_tokens_from_right_to_left_begin_at_the_right_and_so_does_the_map(self, opened: Open) -> None:
+        side = Side(tokens=["قدماي", "تؤلمانني", *(f"كلمة{i}" for i in range(11))])
+        page = opened(a_panel(side=side))
+        first, second = (page.page.locator(f".rows .token >> nth={i}").bounding_box()["x"] for i in (0, 1))
+        assert first > second
+        box = page.page.locator(".viewer canvas").bounding_box()
+        page.page.mouse.move(box["x"] + box["width"] - 3, box["y"] + 95)
+        assert page.text(".readout").startswith("قدماي (0) ← قدماي (0)")
+        page.page.focus(".viewer canvas")
+        page.press("ArrowLeft")
+        assert page.text(".readout").startswith("قدماي (0) ← تؤلمانني (1)")
+
+    def test_hostile_words_stay_words(self, opened: Open) -> None:
+        count = len(HOSTILE)
+        page = opened(a_panel(count, layers=1, side=Side(tokens=HOSTILE)))
+        for place in range(0, count, 7):
+            page.page.hover(f".rows .token >> nth={place}")
+        assert page.page.evaluate("window.fired") is None
+        assert page.page.locator("iframe, img, form, object, link[rel=stylesheet]").count() == 0
+
+    def test_nothing_moves_away_from_under_the_pointer(self, opened: Open) -> None:
+        side = Side(tokens=["a" * 400, "b" * 90, *(f"word{i}" * 5 for i in range(11))])
+        page = opened(a_panel(side=side))
+        places = """[...document.querySelectorAll('.token, .viewer')].map(one => {
+            const box = one.getBoundingClientRect(); return [box.x, box.y + scrollY, box.width, box.height]; })"""
+        before = page.page.evaluate(places)
+        for selector in (".rows .token >> nth=1", ".columns .token >> nth=7", ".viewer canvas"):
+            page.page.hover(selector)
+            assert page.page.evaluate(places) == before
+
+
+class TestMap:
+    def test_the_arrows_walk_the_map_and_speak_its_weights(self, opened: Open) -> None:
+        page = opened(a_panel())
+        page.page.focus(".viewer canvas")
+        page.press("ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight", "ArrowRight")
+        weight = float(reference.weights(a_call(13, 13))[0, 0, 1, 3])
+        assert page.text(".readout") == f"word1 (1) ← word3 (3) {weight:.3f}"
+        page.press("End", "PageDown")
+        assert page.text(".readout").startswith("word12 (12) ← word12 (12)")
+
+    def test_what_was_left_out_is_told(self, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(atlas, "KEPT", 2)
+        made = a_panel()
+        dropped = made.charts[0].dropped
+        assert dropped is not None
+        page = opened(made)
+        told = page.text(".told")
+        assert (
+            f"Left out are the others, with {dropped[0]:.3f} of a query's weight on average and {dropped[1]:.3f}"
+            in told
+        )
+        page.page.hover(".rows .token >> nth=5")
+        assert page.text(".readout").count("about") == 6
+
+    def test_exact_heads_compute_the_weights_that_python_told(
+        self, opened: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(atlas, "LONG", 11)
+        call = a_call(61, 61, mask=Causal())
+        page = opened(panel({"a": [call]}, a_side(61), exact=[("a", 1)]))
+        assert page.text("h2") == "a, head 1"
+        page.page.hover(".rows .token >> nth=40")
+        weights = reference.weights(call)[0, 1, 40]
+        place = int(weights.argmax())
+        name, number = page.texts(".readout .item")[0].split()
+        assert name == f"word{place}"
+        assert float(number) == pytest.approx(float(weights[place]), abs=0.02)
+        page.page.click("[aria-label='a, head 0']")
+        page.page.wait_for_selector("h2:text-is('a, head 0')")
+        assert "Only the means of blocks of 1 × 1 were kept" in page.text(".told")
+
+
+@pytest.mark.slow
+class TestSize:
+    """The figures that the page is built for; a machine that does something else at the time needs patience."""
+
+    def test_12_by_12_heads_at_512_tokens_take_less_than_10_megabytes(self, opened: Open, tmp_path: Path) -> None:
+        sites = {f"layer.{place}": [a_call(512, 512, heads=12, seed=place)] for place in range(12)}
+        page = opened(panel(sites, a_side(512, words=True)))
+        assert (tmp_path / "atlas.html").stat().st_size < 10e6
+        assert page.page.locator(".tile").count() == 144
+        page.page.hover(".rows .token >> nth=300")
+        assert page.texts(".readout .item")[0] == strongest(reference.weights(a_call(512, 512, heads=12))[0, 0, 300])
+
+    def test_8192_tokens_pan_and_zoom_at_30_frames_a_second(self, opened: Open, tmp_path: Path) -> None:
+        call = a_call(8192, 8192, heads=1, mask=Causal())
+        page = opened(panel({"a": [call]}, a_side(8192)))
+        assert (tmp_path / "atlas.html").stat().st_size < 1e6 + 8192 * (2 * 11 + 12) * 4 / 3
+        page.page.focus(".viewer canvas")
+        box = page.page.locator(".viewer canvas").bounding_box()
+        for zooms in (4, 3, 3):  # at 8, 2 and less than 1 weights a pixel
+            page.press(*["+"] * zooms)
+            page.page.evaluate(
+                """() => { window.frames_seen = 0; window.began = performance.now();
+                    const count = () => { window.frames_seen++; window.counting = requestAnimationFrame(count); };
+                    count(); }"""
+            )
+            page.page.mouse.move(box["x"] + 450, box["y"] + 450)
+            page.page.mouse.down()
+            for step in range(60):
+                page.page.mouse.move(box["x"] + 450 - 6 * step, box["y"] + 450 - 5 * step)
+            page.page.mouse.up()
+            page.page.evaluate("cancelAnimationFrame(window.counting)")
+            assert page.page.evaluate("1000 * window.frames_seen / (performance.now() - window.began)") >= 30
+
+
+class TestPicture:
+    def test_pointing_at_a_patch_shades_the_other_picture(self, opened: Open) -> None:
+        page = opened(a_panel(7, side=a_picture()))
+        page.page.locator(".rows .picture").scroll_into_view_if_needed()
+        box = page.page.locator(".rows .picture canvas").bounding_box()
+        page.page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.9)
+        assert page.text(".readout").startswith("1,2 (6) ←")
+        page.page.focus(".columns .picture canvas")
+        page.press("ArrowRight")
+        assert page.text(".readout").startswith("0,1 (2) →")
+
+
+class TestLook:
+    @pytest.mark.parametrize("width", [360, 800, 1920])
+    def test_no_width_makes_the_page_scroll_sideways(self, opened: Open, width: int) -> None:
+        side = Side(tokens=["a" * 300, "日本" * 90, *(f"x{i}" for i in range(11))])
+        page = opened(a_panel(side=side, name="n" * 200), a_panel(7, side=a_picture()), width=width)
+        assert page.page.evaluate("document.documentElement.scrollWidth") == width
+
+    def test_dark_and_light_are_those_of_the_system(self, opened: Open) -> None:
+        background = "getComputedStyle(document.querySelector('#atlas')).backgroundColor"
+        page = opened(a_panel(), color_scheme="light")
+        assert page.page.evaluate(background) == "rgb(251, 250, 247)"
+        page.page.emulate_media(color_scheme="dark")
+        assert page.page.evaluate(background) == "rgb(15, 19, 26)"
+
+
+class TestNotebook:
+    def test_the_widget_draws_the_same_in_an_element_that_it_is_given(self, chromium: Any) -> None:
+        packed = pack([a_panel()], title="Atlas")
+        page = chromium.new_page()
+        page.route("**/*", lambda route: answer(route))
+        page.goto("http://notebook.test/")
+        page.add_style_tag(content=part("atlas.css"))
+        page.evaluate(
+            """async ([header, pieces]) => {
+                const { default: widget } = await import("/widget.js");
+                const view = new DataView(Uint8Array.from(pieces).buffer);
+                const model = { get: (name) => (name === "header" ? JSON.parse(header) : view) };
+                window.close_widget = widget.render({ model, el: document.body });
+            }""",
+            [json.dumps(packed.header), list(packed.pieces)],
+        )
+        page.wait_for_selector("[data-ready]", timeout=20_000)
+        page.hover(".rows .token >> nth=5")
+        assert page.locator(".readout .item").count() > 3
+        page.evaluate("window.close_widget()")
+        assert page.locator(".viewer").count() == 0
+        page.close()
+
+
+def answer(route: Any) -> None:
+    if route.request.url.endswith("widget.js"):
+        route.fulfill(content_type="text/javascript", body=part("atlas-widget.js"))
+    else:
+        route.fulfill(content_type="text/html", body="<!doctype html><title>x</title><body></body>")
