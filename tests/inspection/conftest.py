@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from regard.attention import attend
+
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -14,6 +16,14 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_left_watching() -> Iterator[None]:
+    """Fail the test that leaves an observer behind, instead of one after it."""
+    yield
+    left, attend.observers[:] = list(attend.observers), []
+    assert left == []
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 
 from regard.inspection.pictures.standalone import part
 
-WEB = Path(__file__).parents[2] / "web"
+WEB = Path(__file__).parents[3] / "web"
 
 
 def digest_of_sources() -> str:

@@ -40,13 +40,15 @@ def train(telemetry: Telemetry | None, updates: int = 7) -> tuple[Model, list[in
         optimizer.zero_grad()
         if telemetry is not None and telemetry.updated(step) is not None:
             sampled.append(step)
+    if telemetry is not None:
+        telemetry.close()
+        assert attend.observers == []
     return model, sampled
 
 
 def test_updates_are_sampled_at_their_multiples() -> None:
     telemetry = Telemetry(Model(), every=3, share=1.0)
     assert train(telemetry)[1] == [3, 6]
-    assert attend.observers == []
 
 
 def test_training_comes_to_the_same_weights_with_telemetry() -> None:
