@@ -68,7 +68,7 @@ def write_page() -> None:
             shutil.copy(kept / "comparison.png", DOCS / "pictures" / f"by-length-{subject}.png")
             tables = (kept / "comparison.md").read_text(encoding="utf-8").partition("\n")[2].strip()
             tables = tables.replace("(comparison.png)", f"(pictures/by-length-{subject}.png)")
-            parts += ["", f"## {title}", "", tables.replace("\n## ", "\n### ")]
+            parts += ["", f"## {title}", f"\n{tables}".replace("\n## ", "\n### ")]
     (DOCS / "by-length.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
 
 
