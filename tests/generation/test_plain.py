@@ -67,6 +67,33 @@ def test_a_view_sees_parameters_that_change_in_place() -> None:
     assert torch.equal(view(torch.ones(2)), linear(torch.ones(2)))
 
 
+class Counting(nn.Module):
+    """Keeps what it has seen, in a buffer and in a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(0), persistent=False)
+        self.seen: Tensor
+        self.calls = 0
+
+    def forward(self, states: Tensor) -> Tensor:
+        self.seen = torch.cat((self.seen, states))
+        self.calls += 1
+        return self.seen.sum() * self.calls
+
+
+def test_a_module_keeps_what_its_view_keeps() -> None:
+    model, other = nn.Sequential(Counting()), nn.Sequential(Counting())
+    view = plain(model)
+    for number in range(3):
+        states = torch.full((2,), float(number))
+        assert torch.equal(view(states), other(states))
+    kept = model[0]
+    assert isinstance(kept, Counting)
+    assert kept.calls == 3
+    assert kept.seen.tolist() == [0, 0, 1, 1, 2, 2]
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_what_is_not_plain_stays() -> None:
     """Hooks, own `forward`s, weights made of others and scripted modules work in a view as they do without."""

@@ -23,7 +23,7 @@ _plain_kinds: dict[Any, type[nn.Module] | None] = {}
 def plain(model: Model) -> Model:
     """Return a view of a model: the same parameters and code, its parts found and called directly.
 
-    The view is of the model as it is now: what is replaced or hooked later is not seen. A module with hooks stays a
+    The view is of the model as it is now: what others replace or hook later is not seen. A module with hooks stays a
     module, with all that it holds; and the model stays itself where attention is observed, for observers ask which
     module makes a call.
     """
@@ -45,11 +45,17 @@ def _view(module: nn.Module) -> nn.Module:
     ):
         return module
     view: Any = kind.__new__(kind)
-    view.__dict__ = {**own, **own["_parameters"], **own["_buffers"]}
+    view.__dict__.update(own, **own["_parameters"], **own["_buffers"], _module=module)
     if own["_modules"]:
         parts = {name: part and _view(part) for name, part in own["_modules"].items()}
         view.__dict__.update(parts, _modules=parts)
     return cast(nn.Module, view)
+
+
+def _set(view: nn.Module, name: str, value: object) -> None:
+    """Let the module have what its `forward` keeps, a table that grows for instance."""
+    setattr(view.__dict__["_module"], name, value)
+    view.__dict__[name] = value
 
 
 def _plain_kind(kind: type[nn.Module]) -> type[nn.Module] | None:
@@ -58,6 +64,6 @@ def _plain_kind(kind: type[nn.Module]) -> type[nn.Module] | None:
         if kind.__call__ is not nn.Module.__call__ or issubclass(kind, ScriptModule | Score | Normalizer):
             _plain_kinds[kind] = None
         else:
-            own = {"__call__": kind.forward, "__module__": kind.__module__}
+            own = {"__call__": kind.forward, "__setattr__": _set, "__module__": kind.__module__}
             _plain_kinds[kind] = type(kind.__name__, (kind,), own)
     return _plain_kinds[kind]
