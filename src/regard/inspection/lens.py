@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from regard.attention import attend
 from regard.attention.attend import Run
+from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.errors import OptionError, WorkError
@@ -116,7 +117,7 @@ class Site(Sequence[AttentionCall]):
         """Compute one map a call and put them one below the other; `beyond` stands where a call had no key yet."""
         calls = self.calls
         check_one_map(self.name, calls)
-        with unseen():
+        with unseen(), without_autocast(calls[-1].query):
             if len(calls) == 1:
                 return computed(in_float32(calls[0]), compute, batch, heads, queries)
             keys = calls[-1].key.shape[2]
