@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from torch.nn.attention.bias import causal_lower_right, causal_upper_left
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
@@ -543,6 +544,30 @@ def test_who_intervenes_reaches_the_functions_of_pytorch() -> None:
         assert not torch.allclose(plain, changed)
         assert len(seen["self_attn"]) == 1
         assert torch.equal(model(states), plain)
+
+
+@pytest.mark.parametrize("transform", ["vmap", "grad", "fake"])
+@pytest.mark.parametrize("ours", [False, True])
+def test_a_model_inside_of_a_transform_runs_on_and_says_why_it_cannot_be_read(transform: str, ours: bool) -> None:
+    query, key, value = tensors(dtype=torch.float32)
+    model = Calling(attend.attend) if ours else Products()
+
+    def run() -> Any:
+        if transform == "vmap":
+            return torch.vmap(model)(query[None], key[None], value[None])
+        if transform == "grad":
+            return torch.func.grad(lambda one: model(one, key, value).sum())(query)
+        with FakeTensorMode() as mode:
+            return model(*map(mode.from_tensor, (query, key, value))).shape
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # vmap goes entry by entry through the fused kernel, and says so
+        plain = run()
+        with lens(model) as seen:
+            watched = run()
+    assert watched == plain if transform == "fake" else torch.equal(watched, plain)
+    with pytest.raises(WorkError, match=r"ran inside of torch\.func .* Run the model by itself under the lens"):
+        seen[""].weights()
 
 
 def test_nobody_can_intervene_in_the_fast_path_unaware() -> None:

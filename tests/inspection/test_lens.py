@@ -125,6 +125,22 @@ def test_half_precision_is_computed_in_float32() -> None:
     assert torch.allclose(weights.sum(-1), torch.ones(()), atol=1e-6)
 
 
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_weights_are_those_of_the_run_under_autocast_wherever_they_are_read(need_weights: bool) -> None:
+    torch.manual_seed(2)
+    layer, states = torch.nn.MultiheadAttention(6, 2, batch_first=True), torch.randn(3, 5, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        with lens(layer) as seen:
+            layer(states, states, states, need_weights=need_weights)
+        inside = seen[""].weights()
+    call = seen[""][0]
+    assert call.query.dtype == call.key.dtype == torch.bfloat16
+    expected = (call.query.double() @ call.key.double().transpose(-2, -1) * call.scale).softmax(-1)
+    for weights in (inside, seen[""].weights()):
+        assert weights.dtype == torch.float32
+        assert torch.allclose(weights.double(), expected, atol=1e-6)
+
+
 def test_other_models_are_not_seen() -> None:
     with lens(transformer()) as seen:
         transformer()(*batch())

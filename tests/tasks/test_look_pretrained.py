@@ -1,9 +1,12 @@
 """Models of transformers, tiny and random, made here and read as anyone's folder is."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
 
 from regard.errors import OptionError
@@ -98,3 +101,40 @@ def test_a_folder_without_weights_is_refused_with_its_name(bert: Path, tmp_path:
     (tmp_path / "config.json").write_bytes((bert / "config.json").read_bytes())
     with pytest.raises(OptionError, match="cannot be loaded by transformers"):
         look_pretrained(tmp_path, TEXT)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("model.safetensors", b"", "cannot be loaded by transformers: Error while deserializing header"),
+        ("config.json", {"hidden_size": 66}, "cannot be loaded by transformers: "),
+        ("config.json", {"hidden_size": "x"}, "cannot be loaded by transformers: "),
+        ("config.json", {"num_hidden_layers": 3}, r"lacks weights of its model.*encoder\.layer\.2\..* and 13 more"),
+        ("tokenizer.json", None, "has no vocabulary"),
+    ],
+)
+def test_a_damaged_folder_is_refused_with_its_name(
+    bert: Path, tmp_path: Path, name: str, content: bytes | dict[str, Any] | None, told: str
+) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(bert, folder)
+    if content is None:
+        for path in folder.glob("tokenizer*"):
+            path.unlink()
+    elif isinstance(content, bytes):
+        (folder / name).write_bytes(content)
+    else:
+        (folder / name).write_text(json.dumps(json.loads((folder / name).read_text()) | content))
+    with pytest.raises(OptionError, match=told) as fault:
+        look_pretrained(folder, TEXT)
+    assert str(folder) in str(fault.value)
+
+
+def test_a_text_that_the_tokenizer_cannot_read_is_refused(bert: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "words"
+    shutil.copytree(bert, folder)
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"my": 0, "[PAD]": 1}))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[PAD]").save_pretrained(folder)
+    with pytest.raises(OptionError, match=r"tokenizer cannot read the text: .*UNK"):
+        look_pretrained(folder, "my zebra")

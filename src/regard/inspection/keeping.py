@@ -5,7 +5,7 @@ version to notice it by, and are copied. Where keys grow by steps only the new r
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -117,10 +117,11 @@ class Deferred(NamedTuple):
     reader: Callable[..., AttentionCall]
     arguments: list[Any]
     options: dict[str, Any]
+    autocast: dict[str, Any]
 
     def read(self) -> AttentionCall:
-        """Compute queries and keys as the function did."""
-        with torch.no_grad():
+        """Compute queries and keys as the function did, under the autocast that it ran under."""
+        with torch.no_grad(), torch.autocast(**self.autocast):
             return self.reader(*map(released, self.arguments), **{k: released(v) for k, v in self.options.items()})
 
 
@@ -187,7 +188,8 @@ class Keeper:
         def keep(given: Any) -> Any:
             return self.tensor(given) if isinstance(given, Tensor) else given
 
-        return Deferred(reader, [*map(keep, arguments)], {name: keep(given) for name, given in options.items()})
+        kept = {name: keep(given) for name, given in options.items()}
+        return Deferred(reader, [*map(keep, arguments)], kept, autocast_of([*arguments, *options.values()]))
 
     def tensor(self, tensor: Tensor, *, narrow: bool = False) -> Guarded:
         """Keep a tensor; a wide one may be narrowed where the policy is to narrow."""
@@ -268,6 +270,14 @@ class Keeper:
 
 
 EMPTY = torch.empty(0)
+
+
+def autocast_of(given: Iterable[Any]) -> dict[str, Any]:
+    """Return the state of autocast where the first tensor is, as `torch.autocast` takes it."""
+    kind = next(one.device.type for one in given if isinstance(one, Tensor))
+    if kind == "meta" or not torch.is_autocast_enabled(kind):
+        return {"device_type": "cpu" if kind == "meta" else kind, "enabled": False}
+    return {"device_type": kind, "dtype": torch.get_autocast_dtype(kind)}
 
 
 def enclosed(function: Any) -> list[Tensor]:

@@ -12,17 +12,20 @@ model.
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol, overload
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional
 
 from regard.attention import attend
 from regard.attention.attend import Run
+from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.errors import OptionError, WorkError
@@ -116,7 +119,7 @@ class Site(Sequence[AttentionCall]):
         """Compute one map a call and put them one below the other; `beyond` stands where a call had no key yet."""
         calls = self.calls
         check_one_map(self.name, calls)
-        with unseen():
+        with unseen(), without_autocast(calls[-1].query):
             if len(calls) == 1:
                 return computed(in_float32(calls[0]), compute, batch, heads, queries)
             keys = calls[-1].key.shape[2]
@@ -224,7 +227,13 @@ class Lens(Watcher, Mapping[str, Site]):
     def note(self, call: AttentionCall) -> None:
         """Note a call of ours."""
         name = None if threading.get_ident() != self.thread else place_of_call(self.names)
-        if name is not None:
+        if name is None:
+            return
+        try:
+            check_numbers_are_held((call.query, call.key, call.value))
+        except WorkError as fault:
+            self.record(name, Unreadable(fault))
+        else:
             self.take(name, call)
 
     def see(self, source: Source, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
@@ -235,6 +244,7 @@ class Lens(Watcher, Mapping[str, Site]):
         name = ".".join(filter(None, (name, source.part)))
         with unseen():
             try:
+                check_numbers_are_held([*arguments, *options.values()])
                 if source.whole and self.keeper is not None:
                     self.record(name, self.keeper.defer(source.read, arguments, options))
                 else:
@@ -297,6 +307,16 @@ def lens(model: nn.Module, *, keep: Policy | Receiver = "reference", partial: bo
         partial: Whether to go on where a module of attention that ran cannot be watched.
     """
     return Lens(model, keep=keep, partial=partial)
+
+
+def check_numbers_are_held(given: Iterable[Any]) -> None:
+    """Raise for tensors that stand for others while a function is transformed or traced, and are gone after it."""
+    for one in given:
+        if isinstance(one, Tensor) and (is_functorch_wrapped_tensor(one) or isinstance(one, FakeTensor)):
+            raise WorkError(
+                "it ran inside of torch.func (vmap, grad, jvp) or torch.export, on tensors that hold no numbers of "
+                "their own. Run the model by itself under the lens."
+            )
 
 
 def own_name(name: str) -> str:

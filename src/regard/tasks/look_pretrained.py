@@ -1,6 +1,6 @@
 """Looking at a text through a model of the library transformers, as it is: its folder, its tokenizer, its kernels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -127,15 +127,33 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
     try:
         config = AutoConfig.from_pretrained(folder, **known)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModel
-        model = kind.from_pretrained(folder, attn_implementation="sdpa", use_safetensors=True, **known)
-        return model, AutoTokenizer.from_pretrained(folder, **known)
-    except (OSError, ValueError, KeyError) as error:
+        wanted = {"attn_implementation": "sdpa", "use_safetensors": True, "output_loading_info": True}
+        model, told = kind.from_pretrained(folder, **wanted, **known)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **known)
+    except Exception as error:  # each of its libraries has errors of its own for damaged files
         reason = str(error).strip().split("\n")[0]
         raise OptionError(f"{folder} cannot be loaded by transformers: {reason}") from error
+    _check_whole(folder, told["missing_keys"], tokenizer)
+    return model, tokenizer
+
+
+def _check_whole(folder: Path, missing: Iterable[str], tokenizer: Any) -> None:
+    """Raise for what transformers fills in by itself: random weights, and a tokenizer that knows no word."""
+    lost = sorted(name for name in missing if "pooler" not in name.split("."))  # what pools comes after all attention
+    if lost:
+        raise OptionError(
+            f"{folder} lacks weights of its model, which would be random: {', '.join(lost[:3])}"
+            f"{f' and {len(lost) - 3} more' if len(lost) > 3 else ''}. Its config.json tells of another model."
+        )
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise OptionError(f"{folder} has no vocabulary: save the model's tokenizer there, tokenizer.save_pretrained.")
 
 
 def _encoded(tokenizer: Any, text: str, model: Any) -> Any:
-    encoded = tokenizer(text, return_tensors="pt")
+    try:
+        encoded = tokenizer(text, return_tensors="pt")
+    except Exception as error:  # the library tokenizers raises nothing narrower
+        raise OptionError(f"The model's tokenizer cannot read the text: {error}") from error
     length, most = encoded["input_ids"].shape[1], _longest(model, tokenizer)
     if most is not None and length > most:
         raise OptionError(f"The text has {length} tokens and the model reads {most} at once. Look at a part of it.")

@@ -99,3 +99,9 @@ def test_an_output_that_changes_by_itself_is_told() -> None:
         measure_belief(model, lambda: model(tokens) + torch.rand(()) * torch.arange(7.0), "layers.0")
     with pytest.raises(OptionError, match=r"draws must be at least 1 and keys at least 0; they are 0 and 32\."):
         measure_belief(model, lambda: model(tokens), "layers.0", draws=0)
+
+
+def test_an_output_that_is_not_finite_is_no_reason_to_believe() -> None:
+    model, tokens = PlantedCopy(), texts()
+    with pytest.raises(WorkError, match=r"The change of the output is nan, so that nothing can be measured\."):
+        measure_belief(model, lambda: model(tokens) * torch.nan, "layers.0")

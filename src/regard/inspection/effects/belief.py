@@ -5,6 +5,7 @@ print(belief)        # a line to stand beside the picture
 belief.doubts()      # what speaks against reading the picture as an explanation
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -114,7 +115,7 @@ def measure_belief(
         seed: Of the draws.
 
     Raises:
-        WorkError: The output is another when nothing is changed.
+        WorkError: The output is another when nothing is changed, or is not finite.
     """
     if draws < 1 or keys < 0:
         raise OptionError(f"draws must be at least 1 and keys at least 0; they are {draws} and {keys}.")
@@ -122,7 +123,13 @@ def measure_belief(
 
     def change_by(change: Change) -> float:
         with intervene(model, {site: change}):
-            return float(distance(output(), plain))
+            changed = float(distance(output(), plain))
+        if not math.isfinite(changed):
+            raise WorkError(
+                f"The change of the output is {changed}, so that nothing can be measured. Let output() return logits "
+                "without NaN or infinities, at least one; in half precision try float32."
+            )
+        return changed
 
     def note(call: AttentionCall, run: Run) -> Tensor:
         weights = reference.weights(in_float32(call))[:, head_numbers(heads, call)]
