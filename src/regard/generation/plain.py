@@ -45,7 +45,7 @@ def _view(module: nn.Module) -> nn.Module:
     ):
         return module
     view: Any = kind.__new__(kind)
-    view.__dict__ = {**own, **own["_parameters"], **own["_buffers"]}
+    view.__dict__ = {**own, **own["_parameters"]}  # no buffers: what a module gives itself is put among those alone
     if own["_modules"]:
         parts = {name: part and _view(part) for name, part in own["_modules"].items()}
         view.__dict__.update(parts, _modules=parts)
