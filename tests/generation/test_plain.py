@@ -59,6 +59,14 @@ def test_making_and_using_a_view_leaves_the_model_as_it_was(build: Callable[[], 
     assert {name: dict(module.__dict__) for name, module in model.named_modules()} == before
 
 
+def test_a_view_reads_texts_for_which_a_table_of_positions_must_grow() -> None:
+    model = tiny_transformer("pre").eval()
+    source, lengths = torch.randint(3, VOCAB, (1, 311)), torch.tensor([311])
+    view = plain(model)
+    with torch.no_grad():
+        assert torch.equal(view.encode(source, lengths).states, model.encode(source, lengths).states)
+
+
 def test_a_view_sees_parameters_that_change_in_place() -> None:
     linear = nn.Linear(2, 3)
     view = plain(linear)

@@ -386,3 +386,12 @@ def test_a_copy_of_five_tokens_is_learned() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert sum(losses[-20:]) / 20 < 0.02
+
+
+def test_a_source_is_read_where_a_mask_does_not_know_its_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While torch.compile traces it does not."""
+    model = Recurrent(RecurrentConfig(model_dim=11, hidden_dim=13), source_vocab=17, target_vocab=17).eval()
+    source, lengths = torch.randint(3, 17, (2, 7)), torch.tensor([7, 5])
+    expected = model.encode(source, lengths).states
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.equal(model.encode(source, lengths).states, expected)

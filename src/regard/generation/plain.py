@@ -42,6 +42,7 @@ def _view(module: nn.Module) -> nn.Module:
         or own["_backward_hooks"]
         or own["_backward_pre_hooks"]
         or "forward" in own
+        or own.get("_compiled_call_impl") is not None
     ):
         return module
     view: Any = kind.__new__(kind)

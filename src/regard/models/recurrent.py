@@ -199,12 +199,13 @@ class Recurrent(Seq2Seq):
     def encode(self, source: Int[Tensor, "B S"], source_lengths: Int[Tensor, "B"]) -> Encoded:
         """Read the source."""
         mask = Padding(source_lengths)
-        if max(mask.host_lengths) > source.shape[1] or min(mask.host_lengths) < 1:
+        lengths = mask.host_lengths or source_lengths.tolist()  # a mask does not know them while torch.compile traces
+        if max(lengths) > source.shape[1] or min(lengths) < 1:
             raise ShapeError(
-                f"source_lengths goes from {min(mask.host_lengths)} to {max(mask.host_lengths)} and source has "
-                f"{source.shape[1]} tokens a sentence; count those before the padding, at least 1."
+                f"source_lengths goes from {min(lengths)} to {max(lengths)} and source has {source.shape[1]} tokens a "
+                "sentence; count those before the padding, at least 1."
             )
-        states, final = self.encoder.read(self.source_embedding(source), mask.host_lengths)
+        states, final = self.encoder.read(self.source_embedding(source), lengths)
         return Encoded(states, mask, final)
 
     def decode(self, encoded: Encoded, target: Int[Tensor, "B T"]) -> Float[Tensor, "B T M"]:
