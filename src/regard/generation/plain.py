@@ -58,6 +58,12 @@ def _plain_kind(kind: type[nn.Module]) -> type[nn.Module] | None:
         if kind.__call__ is not nn.Module.__call__ or issubclass(kind, ScriptModule | Score | Normalizer):
             _plain_kinds[kind] = None
         else:
-            own = {"__call__": kind.forward, "__module__": kind.__module__}
+            own = {"__call__": kind.forward, "__setattr__": _set, "__module__": kind.__module__}
             _plain_kinds[kind] = type(kind.__name__, (kind,), own)
     return _plain_kinds[kind]
+
+
+def _set(view: nn.Module, name: str, value: Any) -> None:
+    """Keep what a part sets while it runs, such as a table that grows: the view sees it, and a buffer's model too."""
+    nn.Module.__setattr__(view, name, value)
+    view.__dict__[name] = value
