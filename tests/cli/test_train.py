@@ -165,3 +165,33 @@ def test_the_schedule_ends_where_the_options_end_the_training() -> None:
     chosen = {"training": {"max_updates": 20_000}, "schedule": {"total": 9_000}}
     assert fitted_schedule(values, chosen) == values, "what is asked for by name stays"
     assert fitted_schedule({}, {"training": {"max_minutes": 2.0}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--set", "schedule=5"], "schedule: input should be a dictionary or an instance of ScheduleConfig; it is 5"),
+        (["--set", "training=5"], "training: input should be a dictionary or an instance of TrainingConfig; it is 5"),
+        (["--training.max_updates=many"], "training.max_updates: input should be a valid integer"),
+        (["--set", "training=5", "--max-updates", "2"], "training is given as 5 and with training.max_updates"),
+    ],
+)
+def test_values_of_another_shape_than_the_recipes_are_refused(
+    given: list[str], told: str, corpus: list[str], tmp_path: Path, regard: Regard
+) -> None:
+    result = regard("train", *corpus, "--out", str(tmp_path / "run"), *given)
+    assert result.status == 2
+    assert told in result.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("line", ["schedule = 5", "training = 3", "schedule = { total = 'x' }"])
+def test_a_file_with_a_number_for_a_table_is_refused(
+    line: str, corpus: list[str], tmp_path: Path, regard: Regard
+) -> None:
+    (tmp_path / "own.toml").write_text(line, encoding="utf-8")
+    config = ["--config", str(tmp_path / "own.toml"), "--preset", "transformer-tiny"]
+    result = regard("train", *corpus, "--out", str(tmp_path / "run"), *config)
+    assert result.status == 2
+    assert line.split(" ")[0] in result.err
+    assert "input should be a" in result.err

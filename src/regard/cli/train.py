@@ -1,6 +1,7 @@
 """`regard train`: a translator from parallel sentences."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -126,25 +127,25 @@ def fitted_schedule(values: dict[str, Any], given: dict[str, Any]) -> dict[str, 
     It ends with the minutes, and not before the updates. With fewer updates it stays as it is, so that a training that
     is cut short and gone on with equals one that was not.
     """
-    total, training = values.get("schedule", {}).get("total"), given["training"]
-    if total is None or "total" in given.get("schedule", {}):
+    schedule, said, training = values.get("schedule", {}), given.get("schedule", {}), given.get("training", {})
+    if not all(isinstance(group, Mapping) for group in (schedule, said, training)):
+        return values  # whoever checks the recipe tells of it
+    total, updates = schedule.get("total"), training.get("max_updates")
+    if total is None or "total" in said:
         return values
-    schedule = {name: value for name, value in values["schedule"].items() if name != "total"}
+    fitted = {name: value for name, value in schedule.items() if name != "total"}
     if training.get("max_minutes") is None:
-        schedule["total"] = max(total, training.get("max_updates", 0))
-    return {**values, "schedule": schedule}
+        fitted["total"] = max(total, updates) if isinstance(total, int) and isinstance(updates, int) else total
+    return {**values, "schedule": fitted}
 
 
 def direct_values(options: Options) -> dict[str, Any]:
     """Return the values of the recipe that have options of their own."""
-    values: dict[str, Any] = {"training": {}}
-    for name in ("seed", "precision"):
-        if getattr(options, name) is not None:
-            values[name] = getattr(options, name)
-    for name in ("max_updates", "max_minutes"):
-        if getattr(options, name) is not None:
-            values["training"][name] = getattr(options, name)
-    return values
+    values, training = (
+        {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+        for names in (("seed", "precision"), ("max_updates", "max_minutes"))
+    )
+    return {**values, "training": training} if training else values
 
 
 def origin_of(files: dict[str, str], *, begun: bool) -> "Translator | None":
