@@ -79,6 +79,7 @@ def run(*, options: Options) -> int:
     from regard.training.progress import display
 
     use_threads(options.threads)
+    device = chosen_device(options.device)
     files, recipe = remembered(options) if options.resume else (named_files(options), chosen_recipe(options))
     if not options.resume:
         refuse_run(options.out)
@@ -94,13 +95,15 @@ def run(*, options: Options) -> int:
             recipe,
             data,
             options.out,
-            device=chosen_device(options.device),
+            device=device,
             resume=options.resume,
             origin=origin,
             observers=observers,
             telemetry=options.telemetry,
             say=say,
         )
+    if options.resume:
+        write_recipe(options.out, files, recipe)  # its ends may be others now, for the next --resume too
     if translator is None:
         complain(f"stopped at step {outcome.step}. Go on with: regard train --resume --out {options.out}")
         return 128 + (outcome.signal or 2)
@@ -179,9 +182,14 @@ def like_origin(recipe: "Recipe", origin: Path) -> "Recipe":
 
 def named_files(options: Options) -> dict[str, str]:
     """Return the files that are named, by the option that names them, as full paths."""
-    pairs = options.pairs
-    if not pairs.given():
+    if not options.pairs.given():
         raise OptionError("There is nothing to train on: give --src F --tgt F, or --data F.")
+    return given_files(options)
+
+
+def given_files(options: Options) -> dict[str, str]:
+    """Return the files that are named, which may be none."""
+    pairs = options.pairs
     files = {
         "src": pairs.src,
         "tgt": pairs.tgt,
@@ -222,13 +230,20 @@ def refuse_run(out: Path) -> None:
 
 def remember(out: Path, files: dict[str, str], recipe: "Recipe") -> None:
     """Write train.toml: the files and the whole recipe."""
-    import tomli_w
-
-    from regard.files import make_folder, write_whole
-    from regard.tasks.recipe import as_values
+    from regard.files import make_folder
 
     refuse_run(out)
     make_folder(out)
+    write_recipe(out, files, recipe)
+
+
+def write_recipe(out: Path, files: dict[str, str], recipe: "Recipe") -> None:
+    """Write train.toml."""
+    import tomli_w
+
+    from regard.files import write_whole
+    from regard.tasks.recipe import as_values
+
     write_whole(out / "train.toml", tomli_w.dumps({"files": files, **as_values(recipe)}))
 
 
@@ -239,13 +254,16 @@ def remembered(options: Options) -> tuple[dict[str, str], "Recipe"]:
     path = options.out / "train.toml"
     if not path.exists():
         raise OptionError(f"There is nothing to resume: {path} is missing. Start anew without --resume.")
-    given = (options.preset, options.config, options.seed, options.from_)
-    if any(value is not None for value in given):
+    fixed = (options.preset, options.config, options.seed, options.from_)
+    if any(value is not None for value in fixed):
         raise OptionError(f"--resume goes on as {path} says: leave out --preset, --config, --seed and --from.")
     values = read_toml(path)
     files = values.pop("files", {})
     values = merged(merged(values, overrides(options.set)), direct_values(options))
-    return {**files, **(named_files(options) if options.pairs.given() else {})}, build_recipe(values)
+    given = given_files(options)
+    if options.pairs.given():  # they take the place of all that the pairs were read from
+        files = {name: value for name, value in files.items() if name not in ("src", "tgt", "data", "columns")}
+    return {**files, **given}, build_recipe(values)
 
 
 def tensorboard_observers(folder: Path | None) -> list[Any]:
