@@ -14,6 +14,8 @@ def test_options_of_a_recipe_are_written_as_settings() -> None:
     given = ["train", "--model.dropout=0.1", "--model.norm", "pre", "--seed", "3", "-", "--", "--a.b=c"]
     wanted = ["train", "--set", "model.dropout=0.1", "--set", "model.norm=pre", "--seed", "3", "./-", "--", "--a.b=c"]
     assert split_recipe_options(given) == wanted
+    own = ["--average=3", "--label_smoothing", "0.2", "--averages", "3"]  # values of the recipe itself have no dot
+    assert split_recipe_options(own) == ["--set", "average=3", "--set", "label_smoothing=0.2", "--averages", "3"]
     with pytest.raises(OptionError, match=r"--model\.norm has no value; write --model\.norm=VALUE\."):
         split_recipe_options(["--model.norm"])
 

@@ -120,6 +120,31 @@ def test_other_data_are_refused_on_resume(corpus: list[str], tmp_path: Path, reg
     assert "had other data or another configuration" in result.err
 
 
+def test_other_files_of_any_kind_are_looked_at_on_resume(corpus: list[str], tmp_path: Path, regard: Regard) -> None:
+    """Moved files are found by their new names; others are refused, the validation set's alone too."""
+    run, resume = tmp_path / "run", ["train", "--resume", "--out", str(tmp_path / "run")]
+    assert regard("train", *corpus, "--out", str(run), *TINY, "--max-updates", "2").status == 0
+    valid = ["--valid-src", corpus[1], "--valid-tgt", corpus[3]]
+    assert "had other data or another configuration" in regard(*resume, *valid).err
+    assert "--columns is for --data" in regard(*resume, "--columns", "2,1").err
+    lines = [Path(name).read_text(encoding="utf-8").split("\n")[:-1] for name in (corpus[1], corpus[3])]
+    table = "".join(f"{source}\t{target}\n" for source, target in zip(*lines, strict=True))
+    (tmp_path / "moved.tsv").write_text(table, encoding="utf-8")
+    for name in (corpus[1], corpus[3]):
+        Path(name).unlink()
+    assert regard(*resume, "--data", str(tmp_path / "moved.tsv")).status == 0
+    assert regard(*resume, "--max-updates", "4").status == 0  # the new place is remembered
+    recipe = tomllib.loads((run / "train.toml").read_text(encoding="utf-8"))
+    assert recipe["training"]["max_updates"] == 4
+    assert recipe["files"] == {"data": str(tmp_path / "moved.tsv")}
+
+
+def test_a_device_that_is_not_there_leaves_nothing_behind(corpus: list[str], tmp_path: Path, regard: Regard) -> None:
+    result = regard("train", *corpus, "--out", str(tmp_path / "run"), "--device", "cuda:99")
+    assert result.status == 2
+    assert not (tmp_path / "run").exists()
+
+
 def test_gold_alignments_choose_the_layer_and_head(corpus: list[str], tmp_path: Path, regard: Regard) -> None:
     (tmp_path / "gold").write_text("0-0 1-1 2-2\n" * 35, encoding="utf-8")
     valid = ["--valid-src", corpus[1], "--valid-tgt", corpus[3], "--valid-gold", str(tmp_path / "gold")]
@@ -165,3 +190,33 @@ def test_the_schedule_ends_where_the_options_end_the_training() -> None:
     chosen = {"training": {"max_updates": 20_000}, "schedule": {"total": 9_000}}
     assert fitted_schedule(values, chosen) == values, "what is asked for by name stays"
     assert fitted_schedule({}, {"training": {"max_minutes": 2.0}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--set", "schedule=5"], "schedule: input should be a dictionary or an instance of ScheduleConfig; it is 5"),
+        (["--set", "training=5"], "training: input should be a dictionary or an instance of TrainingConfig; it is 5"),
+        (["--training.max_updates=many"], "training.max_updates: input should be a valid integer"),
+        (["--set", "training=5", "--max-updates", "2"], "training is given as 5 and with training.max_updates"),
+    ],
+)
+def test_values_of_another_shape_than_the_recipes_are_refused(
+    given: list[str], told: str, corpus: list[str], tmp_path: Path, regard: Regard
+) -> None:
+    result = regard("train", *corpus, "--out", str(tmp_path / "run"), *given)
+    assert result.status == 2
+    assert told in result.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("line", ["schedule = 5", "training = 3", "schedule = { total = 'x' }"])
+def test_a_file_with_a_number_for_a_table_is_refused(
+    line: str, corpus: list[str], tmp_path: Path, regard: Regard
+) -> None:
+    (tmp_path / "own.toml").write_text(line, encoding="utf-8")
+    config = ["--config", str(tmp_path / "own.toml"), "--preset", "transformer-tiny"]
+    result = regard("train", *corpus, "--out", str(tmp_path / "run"), *config)
+    assert result.status == 2
+    assert line.split(" ")[0] in result.err
+    assert "input should be a" in result.err

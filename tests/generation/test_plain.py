@@ -59,12 +59,20 @@ def test_making_and_using_a_view_leaves_the_model_as_it_was(build: Callable[[], 
     assert {name: dict(module.__dict__) for name, module in model.named_modules()} == before
 
 
-def test_a_view_reads_texts_for_which_a_table_of_positions_must_grow() -> None:
-    model = tiny_transformer("pre").eval()
-    source, lengths = torch.randint(3, VOCAB, (1, 311)), torch.tensor([311])
-    view = plain(model)
-    with torch.no_grad():
-        assert torch.equal(view.encode(source, lengths).states, model.encode(source, lengths).states)
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_a_view_takes_texts_that_outgrow_the_table_of_positions(norm: str) -> None:
+    """The sines of 256 positions are made beforehand, those of more when they are needed."""
+    long, position = torch.arange(263).remainder(13).view(1, 263) + 3, 521
+    lengths = torch.tensor([263])
+    with torch.inference_mode():
+        torch.manual_seed(3)
+        model = tiny_transformer(norm).eval()
+        view = plain(model)
+        assert torch.equal(view.encode(long, lengths).states, model.encode(long, lengths).states)
+        found = [one.target_embedding.at(long[:, :1], position, 1) for one in (view, view, model)]
+    assert torch.equal(found[0], found[2])
+    assert torch.equal(found[1], found[2])
+    assert len(model.target_embedding.positions.table) == 2 * (position + 1)  # once, for the view and the model
 
 
 def test_a_view_sees_parameters_that_change_in_place() -> None:

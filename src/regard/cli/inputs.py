@@ -27,7 +27,10 @@ OutputFile = Annotated[
     Path | None, Parameter(name=("--output", "-o"), help="File for the result instead of standard output.")
 ]
 
-RECIPE_OPTION = re.compile(r"--([a-z][a-z0-9_-]*(?:\.[a-z][a-z0-9_-]*)+)(?:=(.*))?", re.DOTALL)
+RECIPE_OPTION = re.compile(
+    r"--([a-z][a-z0-9_-]*(?:\.[a-z][a-z0-9_-]*)+|average|label[_-]smoothing)(?:=(.*))?", re.DOTALL
+)
+"""The name of a value of a recipe; those without a dot are the recipe's own that have no other option."""
 
 
 def split_recipe_options(arguments: list[str]) -> list[str]:

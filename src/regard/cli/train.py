@@ -1,6 +1,7 @@
 """`regard train`: a translator from parallel sentences."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -78,6 +79,7 @@ def run(*, options: Options) -> int:
     from regard.training.progress import display
 
     use_threads(options.threads)
+    device = chosen_device(options.device)
     files, recipe = remembered(options) if options.resume else (named_files(options), chosen_recipe(options))
     if not options.resume:
         refuse_run(options.out)
@@ -93,13 +95,15 @@ def run(*, options: Options) -> int:
             recipe,
             data,
             options.out,
-            device=chosen_device(options.device),
+            device=device,
             resume=options.resume,
             origin=origin,
             observers=observers,
             telemetry=options.telemetry,
             say=say,
         )
+    if options.resume:
+        write_recipe(options.out, files, recipe)  # its ends may be others now, for the next --resume too
     if translator is None:
         complain(f"stopped at step {outcome.step}. Go on with: regard train --resume --out {options.out}")
         return 128 + (outcome.signal or 2)
@@ -126,25 +130,25 @@ def fitted_schedule(values: dict[str, Any], given: dict[str, Any]) -> dict[str, 
     It ends with the minutes, and not before the updates. With fewer updates it stays as it is, so that a training that
     is cut short and gone on with equals one that was not.
     """
-    total, training = values.get("schedule", {}).get("total"), given["training"]
-    if total is None or "total" in given.get("schedule", {}):
+    schedule, said, training = values.get("schedule", {}), given.get("schedule", {}), given.get("training", {})
+    if not all(isinstance(group, Mapping) for group in (schedule, said, training)):
+        return values  # whoever checks the recipe tells of it
+    total, updates = schedule.get("total"), training.get("max_updates")
+    if total is None or "total" in said:
         return values
-    schedule = {name: value for name, value in values["schedule"].items() if name != "total"}
+    fitted = {name: value for name, value in schedule.items() if name != "total"}
     if training.get("max_minutes") is None:
-        schedule["total"] = max(total, training.get("max_updates", 0))
-    return {**values, "schedule": schedule}
+        fitted["total"] = max(total, updates) if isinstance(total, int) and isinstance(updates, int) else total
+    return {**values, "schedule": fitted}
 
 
 def direct_values(options: Options) -> dict[str, Any]:
     """Return the values of the recipe that have options of their own."""
-    values: dict[str, Any] = {"training": {}}
-    for name in ("seed", "precision"):
-        if getattr(options, name) is not None:
-            values[name] = getattr(options, name)
-    for name in ("max_updates", "max_minutes"):
-        if getattr(options, name) is not None:
-            values["training"][name] = getattr(options, name)
-    return values
+    values, training = (
+        {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+        for names in (("seed", "precision"), ("max_updates", "max_minutes"))
+    )
+    return {**values, "training": training} if training else values
 
 
 def origin_of(files: dict[str, str], *, begun: bool) -> "Translator | None":
@@ -178,9 +182,14 @@ def like_origin(recipe: "Recipe", origin: Path) -> "Recipe":
 
 def named_files(options: Options) -> dict[str, str]:
     """Return the files that are named, by the option that names them, as full paths."""
-    pairs = options.pairs
-    if not pairs.given():
+    if not options.pairs.given():
         raise OptionError("There is nothing to train on: give --src F --tgt F, or --data F.")
+    return given_files(options)
+
+
+def given_files(options: Options) -> dict[str, str]:
+    """Return the files that are named, which may be none."""
+    pairs = options.pairs
     files = {
         "src": pairs.src,
         "tgt": pairs.tgt,
@@ -221,13 +230,20 @@ def refuse_run(out: Path) -> None:
 
 def remember(out: Path, files: dict[str, str], recipe: "Recipe") -> None:
     """Write train.toml: the files and the whole recipe."""
-    import tomli_w
-
-    from regard.files import make_folder, write_whole
-    from regard.tasks.recipe import as_values
+    from regard.files import make_folder
 
     refuse_run(out)
     make_folder(out)
+    write_recipe(out, files, recipe)
+
+
+def write_recipe(out: Path, files: dict[str, str], recipe: "Recipe") -> None:
+    """Write train.toml."""
+    import tomli_w
+
+    from regard.files import write_whole
+    from regard.tasks.recipe import as_values
+
     write_whole(out / "train.toml", tomli_w.dumps({"files": files, **as_values(recipe)}))
 
 
@@ -238,13 +254,16 @@ def remembered(options: Options) -> tuple[dict[str, str], "Recipe"]:
     path = options.out / "train.toml"
     if not path.exists():
         raise OptionError(f"There is nothing to resume: {path} is missing. Start anew without --resume.")
-    given = (options.preset, options.config, options.seed, options.from_)
-    if any(value is not None for value in given):
+    fixed = (options.preset, options.config, options.seed, options.from_)
+    if any(value is not None for value in fixed):
         raise OptionError(f"--resume goes on as {path} says: leave out --preset, --config, --seed and --from.")
     values = read_toml(path)
     files = values.pop("files", {})
     values = merged(merged(values, overrides(options.set)), direct_values(options))
-    return {**files, **(named_files(options) if options.pairs.given() else {})}, build_recipe(values)
+    given = given_files(options)
+    if options.pairs.given():  # they take the place of all that the pairs were read from
+        files = {name: value for name, value in files.items() if name not in ("src", "tgt", "data", "columns")}
+    return {**files, **given}, build_recipe(values)
 
 
 def tensorboard_observers(folder: Path | None) -> list[Any]:

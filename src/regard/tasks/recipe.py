@@ -172,10 +172,19 @@ def nested(keys: list[str], value: Any) -> dict[str, Any]:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay nested values over others. A model of another kind replaces the whole model."""
+    """Lay nested values over others. A model of another kind replaces the whole model.
+
+    Raises:
+        ConfigError: What has values of its own above is a single value below.
+    """
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
+        if old is not None and isinstance(value, Mapping) and not isinstance(old, Mapping):
+            raise ConfigError(
+                f"{key} is given as {repr(old)[:80]} and with {', '.join(f'{key}.{name}' for name in value)}: "
+                "it is either one value or several, and one of the two must go."
+            )
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             other_kind = "kind" in value and "kind" in old and value["kind"] != old["kind"] and key == "model"
             result[key] = dict(value) if other_kind else merged(old, value)
