@@ -9,6 +9,7 @@ from torch.nn.utils import parametrizations
 
 from regard.attention.attend import Attention, observers
 from regard.attention.call import AttentionCall
+from regard.attention.positions import SinusoidalPositions
 from regard.attention.ways import fused
 from regard.generation.plain import plain
 from regard.models.recurrent import Recurrent, RecurrentConfig
@@ -72,7 +73,9 @@ def test_a_view_takes_texts_that_outgrow_the_table_of_positions(norm: str) -> No
         found = [one.target_embedding.at(long[:, :1], position, 1) for one in (view, view, model)]
     assert torch.equal(found[0], found[2])
     assert torch.equal(found[1], found[2])
-    assert len(model.target_embedding.positions.table) == 2 * (position + 1)  # once, for the view and the model
+    positions = model.target_embedding.positions
+    assert isinstance(positions, SinusoidalPositions)
+    assert len(positions.table) == 2 * (position + 1)  # once, for the view and the model
 
 
 def test_a_view_sees_parameters_that_change_in_place() -> None:
