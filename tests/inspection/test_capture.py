@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -462,8 +463,15 @@ def test_only_what_is_asked_for_is_computed(heads: int) -> None:
     assert torch.equal(seen[""].weights(batch=-1, heads=slice(1, None), queries=2), whole[1:, 1:, 2:3])
     assert torch.equal(seen[""].weights(heads=[2, 0], queries=[4, 0, 1]), whole[:, [2, 0]][:, :, [4, 0, 1]])
     assert torch.equal(seen[""].scores(batch=[1, 0]), seen[""].scores()[[1, 0]])
+    assert torch.equal(seen[""].weights(heads=torch.tensor(1), queries=np.int64(2)), whole[:, 1:2, 2:3])
+    assert torch.equal(seen[""].weights(heads=torch.tensor([2, 0]), batch=np.array([1])), whole[1:, [2, 0]])
+    with pytest.raises(OptionError, match="heads names none; there are 3, counted from 0"):
+        seen[""].weights(heads=[])
+    assert seen[""].weights(batch=()).shape == (0, H, Q, K)
     with pytest.raises(OptionError, match="heads has no number 3: there are 3"):
         seen[""].weights(heads=3)
+    with pytest.raises(OptionError, match=r"queries must be a whole number, .* or None for all; it is 1\.5\."):
+        seen[""].weights(queries=1.5)  # type: ignore[arg-type]
 
 
 def test_calls_over_other_keys_of_the_same_size_are_no_one_map() -> None:

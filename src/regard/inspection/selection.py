@@ -1,7 +1,9 @@
 """A part of a call: the batch entries, heads and queries that somebody asks for, and no others computed."""
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +15,7 @@ from regard.attention.masks import Everything, Mask
 from regard.attention.normalizers import Softmax
 from regard.errors import OptionError
 
-Choice = int | slice | Sequence[int] | None
+Choice = SupportsIndex | slice | Sequence[int] | None
 """Which of an axis: one, a range, several in any order, or all."""
 
 
@@ -49,11 +51,23 @@ def indices(name: str, choice: Choice, size: int) -> list[int]:
         return list(range(size))
     if isinstance(choice, slice):
         return list(range(size))[choice]
-    chosen = [choice] if isinstance(choice, int) else list(choice)
+    chosen = whole_numbers(name, choice)
     for index in chosen:
         if not -size <= index < size:
             raise OptionError(f"{name} has no number {index}: there are {size}, counted from 0.")
     return [index % size for index in chosen]
+
+
+def whole_numbers(name: str, choice: SupportsIndex | Sequence[int]) -> list[int]:
+    """Return one number or several as a list; those of NumPy and PyTorch, and their arrays, are taken too."""
+    if isinstance(choice, SupportsIndex) and not getattr(choice, "shape", ()):
+        return [operator.index(choice)]
+    try:
+        return [operator.index(number) for number in choice]  # type: ignore[union-attr]
+    except TypeError as error:
+        raise OptionError(
+            f"{name} must be a whole number, a slice, several whole numbers, or None for all; it is {choice!r}."
+        ) from error
 
 
 def runs(chosen: Sequence[int]) -> list[range]:
@@ -76,6 +90,10 @@ def computed(
 ) -> Float[Tensor, "B H Q K"]:
     """Compute a map of what is chosen of a call, and of nothing else."""
     entries, chosen_heads = indices("batch", batch, len(call.query)), indices("heads", heads, call.query.shape[1])
+    if not chosen_heads:
+        raise OptionError(
+            f"heads names none; there are {call.query.shape[1]}, counted from 0, and None stands for all."
+        )
     part = call
     if batch is not None or heads is not None:
         # Scores and normalizers may have parameters of each head, which is then chosen afterwards.
@@ -101,7 +119,7 @@ def computed(
 def chosen(call: AttentionCall, batch: list[int], heads: list[int]) -> AttentionCall:
     """Return a call of some batch entries and heads, each head with keys of its own."""
     device = call.query.device
-    entries, columns = torch.tensor(batch, device=device), torch.tensor(heads, device=device)
+    entries, columns = (torch.tensor(numbers, dtype=torch.long, device=device) for numbers in (batch, heads))
     groups = columns // max(1, call.query.shape[1] // max(1, call.key.shape[1]))
     every_head = heads == list(range(call.query.shape[1]))
     key, value = (
