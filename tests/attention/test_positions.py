@@ -65,6 +65,15 @@ def test_sinusoidal_positions_have_no_end_and_are_not_saved() -> None:
     assert list(part.parameters()) == []
 
 
+def test_positions_are_right_wherever_a_model_was_and_goes() -> None:
+    whole = sinusoidal(torch.arange(256), 22)
+    with torch.device("meta"):
+        built = SinusoidalPositions(22)
+    assert torch.equal(built.to_empty(device="cpu")(0, 256), whole)
+    assert torch.equal(SinusoidalPositions(22).half().float()(0, 256), whole)
+    assert SinusoidalPositions(22).bfloat16()(3, 5).dtype == torch.bfloat16
+
+
 def test_positions_that_grew_in_inference_mode_serve_training() -> None:
     part = SinusoidalPositions(22)
     with torch.inference_mode():

@@ -4,6 +4,7 @@ Positions are always told by number: the n-th step of a decoder asks for positio
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -42,10 +43,19 @@ class SinusoidalPositions(nn.Module):
     def forward(self, start: int, length: int) -> Float[Tensor, "N M"]:
         """Return the vectors of the positions from `start` on."""
         if start + length > len(self.table):
-            with torch.inference_mode(False):  # what is kept must serve training too
-                positions = torch.arange(2 * (start + length), device=self.table.device)
-                self.table = sinusoidal(positions, self.model_dim).to(self.table)
+            self._compute(2 * (start + length))
         return self.table[start : start + length]
+
+    def _compute(self, length: int) -> None:
+        with torch.inference_mode(False):  # what is kept must serve training too
+            self.table = sinusoidal(torch.arange(length, device=self.table.device), self.model_dim).to(self.table)
+
+    def _apply(self, *arguments: Any, **options: Any) -> "SinusoidalPositions":
+        """Compute anew where a model moves or changes type: `to_empty` leaves no values, half precision rounded."""
+        super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
+        if not self.table.is_meta:
+            self._compute(len(self.table))
+        return self
 
 
 class GridPositions(nn.Module):
