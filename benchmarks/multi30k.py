@@ -145,18 +145,24 @@ def draw_curves() -> bool:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(11, 5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel="minutes of training", ylabel="BLEU on the validation set, greedy")
-    for path in sorted(RESULTS.glob("*/seed-*/metrics.jsonl")):
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        points = [(line["seconds"] / 60, line["valid"]["bleu"]) for line in lines if "bleu" in line.get("valid", {})]
-        if points:
-            axes.plot(*zip(*points, strict=True), label=f"{path.parent.parent.name}, {path.parent.name}")
-    if not axes.lines:
+    measures = {"bleu": "BLEU on the validation set, greedy", "loss": "loss on the validation set, nats a token"}
+    several = figure.subplots(1, len(measures))
+    for axes, (measure, told) in zip(several, measures.items(), strict=True):
+        axes.set(xlabel="minutes of training", ylabel=told)
+        for number, path in enumerate(sorted(RESULTS.glob("*/seed-*/metrics.jsonl"))):
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            valid = [(line["seconds"] / 60, line["valid"]) for line in lines if measure in line.get("valid", {})]
+            points = [(minutes, found[measure]) for minutes, found in valid]
+            if points:
+                name = f"{path.parent.parent.name}, {path.parent.name}"
+                axes.plot(*zip(*points, strict=True), label=name, color=f"C{number}")
+        axes.grid(alpha=0.3)
+    if not several[1].lines:
         return False
-    axes.legend()
-    axes.grid(alpha=0.3)
+    several[1].set_ylim(top=4)
+    several[1].legend()
     (HERE.parent / "docs" / "pictures").mkdir(parents=True, exist_ok=True)
     figure.savefig(HERE.parent / "docs" / "pictures" / "multi30k.png", dpi=110)
     return True
