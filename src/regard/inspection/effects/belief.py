@@ -90,6 +90,17 @@ def relative_change(changed: Float[Tensor, "*B M"], plain: Float[Tensor, "*B M"]
     return shares.mean()
 
 
+def finite(change: Tensor) -> float:
+    """Return a change of the output as a number, or raise if it is none."""
+    found = float(change)
+    if not math.isfinite(found):
+        raise WorkError(
+            f"The change of the output is {found}, so that nothing can be measured. Let output() return logits "
+            "without NaN or infinities, at least one; in half precision try float32."
+        )
+    return found
+
+
 @torch.no_grad()
 def measure_belief(
     model: nn.Module,
@@ -123,13 +134,7 @@ def measure_belief(
 
     def change_by(change: Change) -> float:
         with intervene(model, {site: change}):
-            changed = float(distance(output(), plain))
-        if not math.isfinite(changed):
-            raise WorkError(
-                f"The change of the output is {changed}, so that nothing can be measured. Let output() return logits "
-                "without NaN or infinities, at least one; in half precision try float32."
-            )
-        return changed
+            return finite(distance(output(), plain))
 
     def note(call: AttentionCall, run: Run) -> Tensor:
         weights = reference.weights(in_float32(call))[:, head_numbers(heads, call)]
