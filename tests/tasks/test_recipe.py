@@ -30,6 +30,12 @@ def test_every_preset_builds_its_model(name: str) -> None:
     assert recipe.average <= recipe.training.keep
 
 
+@pytest.mark.parametrize("name", ["transformer-tiny", "gru-attention", "gru-fixed"])
+def test_presets_for_raw_text_take_either_kind_of_tokenizer(name: str) -> None:
+    recipe = build_recipe(merged(preset(name), {"tokenizer": {"kind": "unigram"}}))
+    assert recipe.tokenizer.kind == "unigram"
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_opens_with_its_command(name: str) -> None:
     path = Path(__file__).parents[2] / "src" / "regard" / "presets" / f"{name}.toml"
