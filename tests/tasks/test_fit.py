@@ -1,6 +1,7 @@
 """Putting a training together: what it takes in, what it says beforehand, which weights it ends with."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from regard.data.text import Pairs
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
 from regard.tasks.fit import Fitting, TrainingData, expected_time, fit
-from regard.tasks.recipe import Recipe, build_recipe
+from regard.tasks.recipe import DecodingConfig, Recipe, build_recipe
 from regard.tasks.runs import load_run
 from regard.training.config import TrainingConfig
 from tests.tasks import tiny
@@ -72,6 +73,17 @@ def test_the_weights_are_chosen_by_the_score_that_training_selects_by(
         "The best checkpoint, of step 4: bleu 5.0000.",
     ]
     assert next(scores, None) is None
+
+
+@pytest.mark.parametrize("at_validation", [False, True])
+def test_validations_translate_only_where_it_is_asked_for(tmp_path: Path, at_validation: bool) -> None:
+    decoding = DecodingConfig(at_validation=at_validation)
+    chosen = dataclasses.replace(recipe(select_by="loss"), decoding=decoding)
+    fit(chosen, TrainingData(tiny.LINES, VALID), tmp_path, device=torch.device("cpu"), say=lambda text: None)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    measured = [set(line["valid"]) for line in lines if "valid" in line]
+    assert measured
+    assert all(({"bleu", "chrf"} <= names) == at_validation for names in measured)
 
 
 def test_the_expected_time_is_told_whatever_ends_the_training() -> None:

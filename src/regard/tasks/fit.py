@@ -181,7 +181,7 @@ class Fitting:
             clip_norm=settings.clip_norm,
             masters=masters,
         )
-        decoded = recipe.training.select_by in DECODED
+        decoded = recipe.decoding.at_validation or recipe.training.select_by in DECODED
         return Trainer(
             self.model,
             optimizer,

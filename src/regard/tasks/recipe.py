@@ -67,15 +67,18 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingConfig:
-    """How the finished translator searches unless it is told otherwise.
+    """How the finished translator searches unless it is told otherwise, and whether the unfinished one does.
 
     Attributes:
         beams: Hypotheses side by side; 1 is greedy search.
         length_penalty: The power of the length that log-probabilities are divided by.
+        at_validation: Translate the validation set, greedily, and measure BLEU and chrF at each validation, also where
+            `training.select_by` names neither.
     """
 
     beams: int = 5
     length_penalty: float = 1.0
+    at_validation: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,7 @@ class Recipe:
 ADAPTER = TypeAdapter(Recipe)
 
 DECODED = ("bleu", "chrf")
-"""Scores of the decoded validation set; they are measured where `training.select_by` names one."""
+"""Scores of the decoded validation set; measured where `training.select_by` names one, or `decoding.at_validation`."""
 
 SELECTABLE = ("loss", "perplexity", "accuracy", *DECODED)
 """What `training.select_by` may name."""
