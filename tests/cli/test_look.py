@@ -51,6 +51,18 @@ def test_a_picture_and_a_page_are_written(
         assert "Content-Security-Policy" in page.read_text(encoding="utf-8")
 
 
+def test_the_page_is_written_though_printing_is_broken_off(
+    run_folder: Path, regard: Regard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_off(*parts: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rich.console.Console.print", broken_off)
+    page = tmp_path / "map.html"
+    assert regard("look", run_folder, *PAIR, "--html", page).status == 130
+    assert "Content-Security-Policy" in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("markup", ["[red]red[/red]", "<b>bold</b>", "[/]", ":smile:"])
 def test_markup_in_the_text_stays_text(markup: str, run_folder: Path, regard: Regard) -> None:
     outcome = regard("look", run_folder, markup, "--target", markup)

@@ -60,19 +60,19 @@ def run(
 
     named = options.site.names(translator)
     seen = look(translator, text, options.target, **named, steps=options.steps, belief=not options.without_belief)
-    console = result_console()
-    console.print(heat_map(seen.map))
-    console.print(seen.target, soft_wrap=True)
-    console.print(f"log-probability {seen.log_probability:.6f}")
-    for number, step in enumerate(seen.map.steps, 1):
-        console.print()
-        console.print(step_table(step, number=number))
     if options.png is not None:
         save_png(seen.map, options.png)
         say(f"The picture is in {options.png}.")
     if options.html is not None:
         write_page(options.html, [seen.map], title=seen.source, heads=[seen.heads])
         say(f"The page is in {options.html}.")
+    console = result_console()  # last, since whoever reads it may close the pipe
+    console.print(heat_map(seen.map))
+    console.print(seen.target, soft_wrap=True)
+    console.print(f"log-probability {seen.log_probability:.6f}")
+    for number, step in enumerate(seen.map.steps, 1):
+        console.print()
+        console.print(step_table(step, number=number))
     return 0
 
 
@@ -95,16 +95,16 @@ def run_pretrained(folder: Path, text: str, options: Options) -> int:
         belief=not options.without_belief,
         **options.machine.chosen(),
     )
-    console = result_console()
-    console.print(heat_map(seen.map))
-    if seen.output is not None:
-        console.print(seen.output, soft_wrap=True)
     if options.png is not None:
         save_png(seen.map, options.png)
         say(f"The picture is in {options.png}.")
     if options.html is not None:
         write_atlas(options.html, seen.panels, title=text)
         say(f"The page is in {options.html}.")
+    console = result_console()
+    console.print(heat_map(seen.map))
+    if seen.output is not None:
+        console.print(seen.output, soft_wrap=True)
     return 0
 
 
