@@ -17,7 +17,7 @@ from turns import ROOT
 
 Command = list[str | Path]
 
-WITH_BARS = ("training", "translating", "startup", "sdpa", "additive", "window", "bahdanau", "step", "lens")
+NO_BARS = ("ways", "dropout", "softmax", "objective", "alignment_acceptance", "word_table_agreement")
 
 
 def commands(options: argparse.Namespace) -> dict[str, Command]:
@@ -32,6 +32,8 @@ def commands(options: argparse.Namespace) -> dict[str, Command]:
         "window": ["--peers", options.peers],
         "bahdanau": [],
         "step": [],
+        "normalizers": [],
+        "pages": ["--threads", str(options.threads)],
         "lens": ["--threads", str(options.threads)],
         "ways": [],
         "dropout": [],
@@ -57,7 +59,7 @@ def main() -> int:
         for name in options.only or chosen:
             print(f"\n== {name}", flush=True)
             saved = Path(folder) / f"{name}.jsonl"
-            with_bars: Command = ["--figures", saved] if name in WITH_BARS else []
+            with_bars: Command = [] if name in NO_BARS else ["--figures", saved]
             program = Path(__file__).parent / f"{name}.py"
             done = subprocess.run([sys.executable, program, *chosen[name], *with_bars], check=False)
             failed += [name] if done.returncode else []
