@@ -6,13 +6,14 @@ What is added to scores is a `Bias` (biases.py), never a mask.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from regard.attention.grid import Extent, rank_four
+from regard.errors import OptionError
 
 Block = Literal["empty", "full", "mixed"]
 
@@ -90,6 +91,11 @@ class Mask:
 
     def __invert__(self) -> "Mask":
         return Opposite(self)
+
+    def __bool__(self) -> NoReturn:
+        raise OptionError(
+            "A mask is neither true nor false. Join masks with &, | and ~; `and`, `or` and `not` would drop one."
+        )
 
 
 @dataclass(frozen=True, eq=False)
