@@ -13,7 +13,16 @@ from torch import Tensor, nn
 
 from regard.attention.autocast import autocasts, without_autocast
 from regard.attention.biases import Bias
-from regard.attention.call import AttentionCall, Memory, as_mask, check_numbers, memory_of, own_memory, prepared_call
+from regard.attention.call import (
+    AttentionCall,
+    Memory,
+    as_mask,
+    check_numbers,
+    check_parts,
+    memory_of,
+    own_memory,
+    prepared_call,
+)
 from regard.attention.grid import Extent
 from regard.attention.masks import Everything, Mask
 from regard.attention.normalizers import Normalizer, Softmax
@@ -81,6 +90,7 @@ def attend(
         ShapeError: Tensors do not fit each other, and which.
         OptionError: The way is unknown or cannot run this call, and why.
     """
+    check_parts(score, normalizer)
     call = prepared_call(
         query,
         own_memory(query, key, value, mask, score, offset),
@@ -109,6 +119,7 @@ def attention_weights(
     offset: int = 0,
 ) -> Float[Tensor, "B H Q K"]:
     """Return how much each query is to use each key: `attend` is `mix(attention_weights(...), value)`."""
+    check_parts(score, normalizer)
     call = prepared_call(
         query,
         own_memory(query, key, key, mask, score, offset),
@@ -212,6 +223,7 @@ class Attention(nn.Module):
         check_numbers(soft_cap, dropout, scale)
         self.score = ScaledDot() if score is None else score
         self.normalizer = Softmax() if normalizer is None else normalizer
+        check_parts(self.score, self.normalizer)
         self.soft_cap = soft_cap
         self.dropout = dropout
         self.scale = scale
@@ -258,4 +270,5 @@ class Attention(nn.Module):
 
     def extra_repr(self) -> str:
         """Name what is no module."""
-        return f"dropout={self.dropout}, way={self.way!r}"
+        chosen = [f"{name}={value}" for name in ("soft_cap", "scale") if (value := getattr(self, name)) is not None]
+        return ", ".join([*chosen, f"dropout={self.dropout}", f"way={self.way!r}"])

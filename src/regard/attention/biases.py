@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from regard.attention.grid import Extent, check_covers, cut, look_up, rank_four
+from regard.attention.grid import Extent, check_covers, check_tensor, cut, look_up, rank_four
 from regard.errors import OptionError, ShapeError
 
 
@@ -74,6 +74,7 @@ class TensorBias(Bias):
     """
 
     def __init__(self, added: Float[Tensor, "..."], *, first_query: int = 0) -> None:
+        check_tensor("bias", added)
         if not added.is_floating_point():
             raise ShapeError(
                 f"A bias holds floating-point numbers; this one is {added.dtype}. "
