@@ -108,6 +108,13 @@ def test_the_function_drops_weights_as_attend_does() -> None:
     assert not torch.equal(dropped, scaled_dot_product_attention(query, key, value))
 
 
+def test_queries_and_keys_without_width_are_all_alike() -> None:
+    query, key, value = states(2, 3, 5, 0), states(2, 3, 7, 0), states(2, 3, 7, 4)
+    found = scaled_dot_product_attention(query, key, value)
+    assert_same(found, functional.scaled_dot_product_attention(query, key, value))
+    assert_same(found, value.mean(dim=2, keepdim=True).expand(2, 3, 5, 4))
+
+
 def test_the_function_says_what_does_not_fit() -> None:
     with pytest.raises(ShapeError, match=r"batch axes of query, key and value are \[2\], \[3\] and \[3\]"):
         scaled_dot_product_attention(states(2, 3, 5, 11), states(3, 3, 7, 11), states(3, 3, 7, 11))
@@ -116,6 +123,18 @@ def test_the_function_says_what_does_not_fit() -> None:
 
 
 # The module
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_the_module_takes_the_padding_of_no_sentences(need_weights: bool) -> None:
+    ours, theirs = pair()
+    none, hidden = states(0, 7, MODEL), torch.zeros(0, 7, dtype=torch.bool)
+    found, expected = (
+        module(none, none, none, key_padding_mask=hidden, need_weights=need_weights) for module in (ours, theirs)
+    )
+    assert found[0].shape == expected[0].shape == (0, 7, MODEL)
+    if found[1] is not None:
+        assert found[1].shape == expected[1].shape == (0, 7, 7)
 
 
 def test_the_module_holds_pytorchs_parameters() -> None:

@@ -86,7 +86,7 @@ def by_key(padding: Tensor, key: Tensor) -> Tensor:
             f"key_padding_mask must have the axes [batch, keys], here {list(key.shape[:2])}, or [keys] without a "
             f"batch; it has {list(padding.shape)}."
         )
-    return padding.view(len(key), 1, 1, -1)
+    return padding.view(len(key), 1, 1, key.shape[1])
 
 
 def broadcast(axes: str, *shapes: torch.Size) -> torch.Size:
