@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from regard.attention.autocast import cast
-from regard.attention.biases import Bias, TensorBias
+from regard.attention.biases import Bias, DistanceBuckets, TensorBias
 from regard.attention.grid import Extent, check_tensor
 from regard.attention.masks import Everything, Mask, for_every_query
 from regard.attention.normalizers import Normalizer
@@ -188,7 +188,8 @@ def as_bias(bias: Bias | Tensor | None, offset: int) -> Bias | None:
         return bias
     if isinstance(bias, Tensor):
         return TensorBias(bias, first_query=offset)
-    raise OptionError(f"bias must be a Bias, a tensor of numbers to add to scores, or None; it is {bias!r}.")
+    remedy = " Evaluate it once a forward: buckets(queries, keys)." if isinstance(bias, DistanceBuckets) else ""
+    raise OptionError(f"bias must be a Bias, a tensor of numbers to add to scores, or None; it is {bias!r}.{remedy}")
 
 
 def check_rank(name: str, tensor: Tensor) -> None:

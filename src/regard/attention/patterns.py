@@ -7,7 +7,17 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from regard.attention.grid import Extent, check_covers, check_rows, check_tensor, cut, look_up, look_up_row, rank_four
+from regard.attention.grid import (
+    Extent,
+    check_centers,
+    check_covers,
+    check_rows,
+    check_tensor,
+    cut,
+    look_up,
+    look_up_row,
+    rank_four,
+)
 from regard.attention.masks import Block, Mask, within
 from regard.errors import OptionError, ShapeError
 
@@ -196,6 +206,9 @@ class Around(Mask):
     centers: Tensor
     reach: int
     first_query: int = 0
+
+    def __post_init__(self) -> None:
+        check_centers(self.centers)
 
     def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Allow keys near the center."""

@@ -229,8 +229,8 @@ class Cosine(Dot):
 
     def __init__(self, strength: float = 1.0) -> None:
         super().__init__()
-        if not strength > 0:
-            raise OptionError(f"The strength of a cosine score must be above 0; it is {strength}.")
+        if not 0 < strength < math.inf:
+            raise OptionError(f"The strength of a cosine score must be a number above 0; it is {strength}.")
         self.strength = strength
 
     def scale(self, head_dim: int) -> float:
