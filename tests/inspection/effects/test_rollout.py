@@ -22,6 +22,21 @@ def seen() -> Lens:
     return found
 
 
+def test_autocast_takes_no_digits_from_rollout_and_relevance() -> None:
+    model = transformer()
+    with lens(model) as found:
+        model(*batch())
+    layers = [site[0] for name, site in found.items() if name.startswith("encoder")]
+    gradients = gradient_maps(model, lambda: model(*batch()).square().sum())
+    maps = [gradients[name] for name in gradients if name.startswith("encoder")]
+    exact = rollout(layers), relevance(maps), maps[0].gradients(), maps[0].weights()
+    with torch.autocast("cpu", torch.bfloat16):
+        under = rollout(layers), relevance(maps), maps[0].gradients(), maps[0].weights()
+    for one, other in zip(under, exact, strict=True):
+        assert one.dtype == torch.float32
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("block", [3, 256])
 def test_rollout_is_the_product_of_the_layers_with_what_goes_past_them(
     block: int, monkeypatch: pytest.MonkeyPatch

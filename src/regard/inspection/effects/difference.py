@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.attention.ways.blocks import by_rows
@@ -118,7 +119,9 @@ def blocks(calls: Iterable[AttentionCall]) -> Iterable[Float[Tensor, "B H Q K"]]
     """Compute the weights of calls in blocks of queries."""
     for call in calls:
         for part in by_rows(in_float32(call), BLOCK):
-            yield reference.weights(part).double()
+            with without_autocast(part.query):
+                weights = reference.weights(part).double()
+            yield weights
 
 
 def divergence(first: Float[Tensor, "*B K"], second: Float[Tensor, "*B K"]) -> Float[Tensor, "*B"]:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.attention.ways.blocks import by_rows
@@ -39,9 +40,10 @@ def rollout(
         raise OptionError(f"residual must lie between 0 and 1; it is {residual}.")
     check_layers(layers)
     rows = chosen_rows(layers[0], queries)
-    for call in reversed(layers):
-        looked = through(rows, by_rows(call, BLOCK), lambda part: reference.weights(in_float32(part)).mean(1))
-        rows = residual * rows + (1 - residual) * looked
+    with without_autocast(rows):
+        for call in reversed(layers):
+            looked = through(rows, by_rows(call, BLOCK), lambda part: reference.weights(in_float32(part)).mean(1))
+            rows = residual * rows + (1 - residual) * looked
     return rows
 
 
@@ -55,8 +57,9 @@ def relevance(layers: Sequence[GradientMap], *, queries: Sequence[int] | None = 
     calls = [one for layer in layers for one in layer.calls]
     check_layers([one.call for one in calls])
     rows = chosen_rows(calls[0].call, queries)
-    for one in reversed(calls):
-        rows = rows + through(rows, one.by_rows(BLOCK), lambda part: part.weighted().mean(1))
+    with without_autocast(rows):
+        for one in reversed(calls):
+            rows = rows + through(rows, one.by_rows(BLOCK), lambda part: part.weighted().mean(1))
     return rows
 
 
