@@ -114,6 +114,6 @@ def checked(name: str, part: range | None, size: int) -> range:
     """Return a part of an axis, all of it by default, or raise if it goes beyond."""
     if part is None:
         return range(size)
-    if part.step != 1 or not 0 <= part.start < part.stop <= size:
-        raise OptionError(f"{name} is {part} and the map has {size}; name a part of range(0, {size}), in steps of 1.")
+    if not isinstance(part, range) or part.step != 1 or not 0 <= part.start < part.stop <= size:
+        raise OptionError(f"{name} is {part!r} and the map has {size}; name a part of range(0, {size}), in steps of 1.")
     return part
