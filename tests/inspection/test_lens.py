@@ -177,6 +177,17 @@ def test_a_lens_holds_the_sites_that_were_seen() -> None:
     assert "decoder.7.cross_attention" not in seen
 
 
+def test_a_lens_is_a_mapping() -> None:
+    model = transformer()
+    with lens(model) as seen:
+        model(*batch())
+    assert seen.get("decoder.7") is None
+    with pytest.raises(KeyError, match=r"^The site 'decoder\.7' was not seen\."):
+        seen["decoder.7"]
+    with pytest.raises(OptionError, match=r"asked for by its name; 0 is none\. list\(lens\)"):
+        seen[0]  # type: ignore[index]
+
+
 @pytest.mark.parametrize("choice", [True, [True, False], torch.tensor([True, False]), torch.tensor(True)])
 def test_booleans_choose_nothing(choice: Any) -> None:
     model = transformer()

@@ -25,7 +25,7 @@ from regard.attention.attend import Run
 from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
-from regard.errors import OptionError, WorkError
+from regard.errors import UnknownNameError, WorkError
 from regard.inspection.capture import Source, Watcher, unseen, untraced
 from regard.inspection.keeping import Deferred, Keeper, Kept, Policy, Unreadable
 from regard.inspection.selection import Choice, computed, in_float32, indices
@@ -257,6 +257,8 @@ class Lens(Watcher, Mapping[str, Site]):
 
     def __getitem__(self, name: str) -> Site:
         """Return a site by its name, or by a beginning of its name that no other site shares."""
+        if not isinstance(name, str):
+            raise UnknownNameError(f"A site is asked for by its name; {name!r} is none. list(lens) has the names.")
         if name in self.sites:
             return self.sites[name]
         alike = self.alike(name)
@@ -270,7 +272,7 @@ class Lens(Watcher, Mapping[str, Site]):
             "watched"
         )
         fault = f"belongs to several ({', '.join(alike)})" if alike else "was not seen"
-        raise OptionError(f"The site {name!r} {fault}. The sites seen are: {seen}.")
+        raise UnknownNameError(f"The site {name!r} {fault}. The sites seen are: {seen}.")
 
     def __contains__(self, name: object) -> bool:
         """Say whether the name, or the beginning of a name, is that of one site."""
