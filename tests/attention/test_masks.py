@@ -328,6 +328,12 @@ def test_masks_join_with_masks_alone(join: Callable[[object, object], object]) -
         join(Causal(), [True, False])
 
 
+@pytest.mark.parametrize("join", [lambda a, b: a & b, lambda a, b: a | b, lambda a, b: b & a, lambda a, b: b | a])
+def test_a_tensor_that_is_joined_with_a_mask_is_told_to_become_one(join: Callable[[object, object], object]) -> None:
+    with as_a_user(), pytest.raises(OptionError, match=r"Join TensorMask\(tensor\); its first_query"):
+        join(Causal(), torch.ones(5, 7, dtype=torch.bool))
+
+
 @pytest.mark.parametrize("join", [lambda a, b: a and b, lambda a, b: a or b, lambda a, _: not a])
 def test_masks_are_not_joined_by_words_that_would_drop_one(join: Callable[[Mask, Mask], object]) -> None:
     with pytest.raises(OptionError, match=r"neither true nor false\. Join masks with &, \| and ~"):

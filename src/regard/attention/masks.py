@@ -80,6 +80,7 @@ class Mask:
         return self
 
     def __and__(self, other: "Mask") -> "Mask":
+        refuse_tensor(other)
         if not isinstance(other, Mask):
             return NotImplemented
         if isinstance(self, Everything):
@@ -87,7 +88,14 @@ class Mask:
         return self if isinstance(other, Everything) else Both(self, other)
 
     def __or__(self, other: "Mask") -> "Mask":
+        refuse_tensor(other)
         return Either(self, other) if isinstance(other, Mask) else NotImplemented
+
+    def __rand__(self, other: object) -> "Mask":
+        refuse_tensor(other)
+        return NotImplemented
+
+    __ror__ = __rand__
 
     def __invert__(self) -> "Mask":
         return Opposite(self)
@@ -95,6 +103,15 @@ class Mask:
     def __bool__(self) -> NoReturn:
         raise OptionError(
             "A mask is neither true nor false. Join masks with &, | and ~; `and`, `or` and `not` would drop one."
+        )
+
+
+def refuse_tensor(other: object) -> None:
+    """Raise if a tensor is to be joined with a mask: with a cache nobody knows of which query its first row speaks."""
+    if isinstance(other, Tensor):
+        raise OptionError(
+            "A tensor does not join with masks by itself. Join TensorMask(tensor); its first_query says of which query "
+            "the first row speaks, 0 if not given."
         )
 
 
