@@ -125,6 +125,17 @@ def test_the_function_says_what_does_not_fit() -> None:
 # The module
 
 
+@pytest.mark.parametrize("widths", [{}, {"kdim": 5, "vdim": 7}])
+def test_the_module_draws_its_parameters_anew_as_pytorchs(widths: dict[str, int]) -> None:
+    modules = pair(**widths)
+    for module in modules:
+        torch.manual_seed(3)
+        module._reset_parameters()
+    ours, theirs = (module.state_dict() for module in modules)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
 def test_the_module_takes_the_padding_of_no_sentences() -> None:
     ours, theirs = pair()
     none, hidden = states(0, 7, MODEL), torch.zeros(0, 7, dtype=torch.bool)

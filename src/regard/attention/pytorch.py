@@ -115,6 +115,12 @@ class MultiheadAttention(nn.MultiheadAttention):
         # Else nn.TransformerEncoderLayer, in evaluation, would compute past this module.
         self._qkv_same_embed_dim = False
 
+    def _reset_parameters(self) -> None:
+        """Draw the parameters that there are, as PyTorch does, which asks whether they are in one piece."""
+        self._qkv_same_embed_dim = self.in_proj_weight is not None
+        super()._reset_parameters()
+        self._qkv_same_embed_dim = False
+
     def forward(
         self,
         query: Float[Tensor, "..."],
