@@ -82,6 +82,9 @@ def attend(
 ) -> Float[Tensor, "B H Q E"]:
     """Mix the values, by how much each query is to use each key.
 
+    The parts are in `regard.attention`: scores in `scores` and `kernels`, biases in `biases`, masks in `patterns`,
+    `lengths` and `shifts`, normalizers in `normalizers`; `catalogue` names them all, with equation and source.
+
     Keys and values may have fewer heads than queries (G divides H): neighbors share. `dropout` always applies, as in
     `F.scaled_dot_product_attention`: give 0 in evaluation. `scale` replaces the score's own. `offset` is the
     position of the first query when that of the first key is 0: with a cache, the number of earlier keys.
@@ -118,7 +121,10 @@ def attention_weights(
     scale: float | None = None,
     offset: int = 0,
 ) -> Float[Tensor, "B H Q K"]:
-    """Return how much each query is to use each key: `attend` is `mix(attention_weights(...), value)`."""
+    """Return how much each query is to use each key: `attend` is `mix(attention_weights(...), value)`.
+
+    Arguments are those of `attend`, and so is what it raises.
+    """
     check_parts(score, normalizer)
     call = prepared_call(
         query,
@@ -206,7 +212,10 @@ def named_way(call: AttentionCall, way: str) -> ModuleType:
 class Attention(nn.Module):
     """The equation with its parts, as a module; its state is that of its parts alone.
 
-    `remember` prepares what is attended to once; the caller holds the Memory.
+    `remember` prepares what is attended to once; the caller holds the Memory:
+
+        memory = attention.remember(key, value)
+        context = attention(query, memory)
     """
 
     def __init__(
