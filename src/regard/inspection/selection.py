@@ -45,6 +45,18 @@ class ChosenBias(Bias):
         return self.bias.adds(self.batch[batch], self.heads[head], query, key)
 
 
+def check_call(given: object) -> None:
+    """Raise if this is no call, but a site, say, which may hold several."""
+    if not isinstance(given, AttentionCall):
+        raise OptionError(f"One call is wanted here, such as lens[name][0]; this is of type {type(given).__name__}.")
+
+
+def check_calls(given: object) -> None:
+    """Raise if this is a single call where several are wanted."""
+    if isinstance(given, AttentionCall):
+        raise OptionError("Several calls are wanted here, such as the site lens[name]; this is one. Give [call].")
+
+
 def indices(name: str, choice: Choice, size: int) -> list[int]:
     """Return the chosen indices of an axis, negative ones counted from its end."""
     if choice is None:

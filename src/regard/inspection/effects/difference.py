@@ -22,7 +22,7 @@ from regard.attention.ways.blocks import by_rows
 from regard.errors import OptionError, ShapeError
 from regard.inspection.effects.importance import RankedHead, check_seen
 from regard.inspection.lens import Lens, Site, lens
-from regard.inspection.selection import in_float32
+from regard.inspection.selection import check_calls, in_float32
 
 BLOCK = 256
 """Queries whose weights are compared at once."""
@@ -89,6 +89,8 @@ def difference(
     queries: Bool[Tensor, "B Q"] | None = None,
 ) -> Difference:
     """Compare the calls of two models at one place, in order."""
+    check_calls(one)
+    check_calls(other)
     sizes = [[(*call.query.shape[:3], call.key.shape[2]) for call in calls] for calls in (one, other)]
     if sizes[0] != sizes[1]:
         raise ShapeError(

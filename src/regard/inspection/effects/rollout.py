@@ -17,7 +17,7 @@ from regard.attention.ways import reference
 from regard.attention.ways.blocks import by_rows
 from regard.errors import OptionError, ShapeError
 from regard.inspection.effects.gradients import GradientCall, GradientMap
-from regard.inspection.selection import in_float32
+from regard.inspection.selection import check_call, in_float32
 
 BLOCK = 256
 """Queries whose weights are computed at once."""
@@ -89,6 +89,8 @@ def check_layers(layers: Sequence[AttentionCall]) -> None:
     """Raise if these are not the self-attention of one text, layer by layer."""
     if not layers:
         raise OptionError("There is no layer to go through: give a call a layer, [lens[name][0] for name in names].")
+    for call in layers:
+        check_call(call)
     batch, _, length, _ = layers[0].query.shape
     for number, call in enumerate(layers):
         sizes = (call.query.shape[0], call.query.shape[2], call.key.shape[2])

@@ -9,6 +9,7 @@ from torch import Tensor
 from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.errors import OptionError
+from regard.inspection.selection import check_call
 from regard.inspection.statistics.strips import Strip, cut, since, strips
 
 
@@ -98,6 +99,7 @@ def tiles(
     Raises:
         OptionError: The part goes beyond the map, or there are no tiles.
     """
+    check_call(call)
     extent = call.extent()
     sizes = {"batch": extent.batch, "heads": extent.heads, "queries": extent.queries, "keys": extent.keys}
     given = {"batch": batch, "heads": heads, "queries": queries, "keys": keys}
