@@ -72,6 +72,7 @@ class Mask:
         ends = keys.start, keys.stop - 1
         if extent.queries == 0 or any(self.block(queries, range(end, end + 1)) == "full" for end in ends):
             return False
+        # Nor is one whose own position holds a key that somebody may see, if queries see themselves.
         own = extent._replace(first_key=extent.offset, keys=extent.queries)
         return not (self.sees_itself and within(queries, keys) and self.seen(own) is None)
 

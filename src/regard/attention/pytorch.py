@@ -66,7 +66,8 @@ def scaled_dot_product_attention(
     context = attend(
         flat(query, batch), flat(key, batch), flat(value, batch), mask=mask, bias=bias, dropout=dropout_p, scale=scale
     )
-    return context.view(*batch, *context.shape[1:])[(0,) * (rank - wanted)]
+    context = context.view(*batch, *context.shape[1:])
+    return context[(0,) * (rank - wanted)]  # without the axes that were put in front
 
 
 def lifted(tensor: Tensor, rank: int) -> Tensor:
