@@ -206,7 +206,7 @@ def test_a_cache_holds_one_row_or_more() -> None:
         FixedCache(0)
     with pytest.raises(OptionError, match=r"window of a cache must be 1 or more, .* it is 0"):
         SlidingCache(0)
-    with pytest.raises(OptionError, match="capacity of a cache must be 1 or more; it is -5"):
+    with pytest.raises(OptionError, match="capacity of a cache must be 0 or more; it is -5"):
         GrowingCache(-5)
 
 

@@ -94,8 +94,8 @@ class GrowingCache(Cache):
 
     def __init__(self, capacity: int = 64) -> None:
         super().__init__()
-        if capacity < 1:
-            raise OptionError(f"capacity of a cache must be 1 or more; it is {capacity}.")
+        if capacity < 0:
+            raise OptionError(f"capacity of a cache must be 0 or more; it is {capacity}.")
         self.capacity = capacity
 
     def append(
