@@ -35,6 +35,7 @@ INSPECTION_LEVELS = [
     {"readers", "keeping", "selection"},
     {"capture"},
     {"unwatched"},
+    {"watch"},
     {"lens"},
     {"named_calls", "alignments"},
     {"statistics", "effects"},

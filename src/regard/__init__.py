@@ -1,5 +1,11 @@
 """regard: train attention models on your own data, use them, and see what they attend to.
 
+    load(path)                      what `regard train` wrote, ready to translate, score and align
+    lens(model)                     what any PyTorch model attends to
+    attend(query, key, value)       attention, with any score, bias, mask and normalizer
+    attention_weights, mix          the two steps of it
+    Attention                       the same as a module
+
 The names are resolved when they are first used, so that `import regard` and the command's help load no torch.
 """
 

@@ -3,6 +3,7 @@
     RegardError
     ├── InputError (ValueError)        what a user gave; the command exits with 2
     │   ├── OptionError                an argument or option that is out of range or contradicts another
+    │   │   └── UnknownNameError       (KeyError) a name that a mapping does not hold
     │   ├── ShapeError                 a tensor of the wrong rank, size or type
     │   └── FaultsError                several faults told at once
     │       ├── ConfigError            of a configuration
@@ -27,6 +28,13 @@ class InputError(RegardError, ValueError):
 
 class OptionError(InputError):
     """An argument or option is out of range or contradicts another."""
+
+
+class UnknownNameError(OptionError, KeyError):
+    """A mapping, such as a lens, does not hold the name that it is asked for."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would put it in quotes
 
 
 class ShapeError(InputError):

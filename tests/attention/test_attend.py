@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,8 @@ def test_the_module_says_what_it_is_made_of() -> None:
     assert "Halves" in text
     assert "dropout=0.1" in text
     assert "way='fused'" in text
+    assert "soft_cap" not in text
+    assert "soft_cap=3.0, scale=0.5, dropout" in repr(Attention(soft_cap=3.0, scale=0.5))
 
 
 # The choice of a way
@@ -168,6 +171,15 @@ MISUSES: list[tuple[dict[str, Any], list[str]]] = [
     ({"bias": four(5, 7, device="meta")}, ["bias is on meta", "query on cpu"]),
     ({"bias": 0.5}, ["bias", "0.5"]),
     ({"bias": TensorBias(four(5, 7)), "offset": 1}, ["bias", "position 0", "position 1"]),
+    ({"query": [[[[0.0]]]]}, ["query must be a tensor", "type list", "torch.as_tensor"]),
+    ({"value": np.zeros((2, 3, 7, 11))}, ["value must be a tensor", "type ndarray"]),
+    ({"score": "dot"}, ["score must be a Score", "regard.attention.scores", "'dot'"]),
+    ({"score": Dot}, ["score must be an object", "the class Dot: write Dot()"]),
+    ({"score": None}, ["score must be a Score", "None"]),
+    ({"normalizer": "softmax"}, ["normalizer must be a Normalizer", "regard.attention.normalizers", "'softmax'"]),
+    ({"normalizer": Halves}, ["normalizer must be an object", "Halves()"]),
+    ({"offset": torch.tensor(2)}, ["offset must be a whole number", "tensor(2)", "Shifted"]),
+    ({"offset": 2.0}, ["offset must be a whole number", "2.0"]),
     ({"way": "flash"}, ["way 'flash' is unknown", "'auto', 'reference'", "'fused'"]),
     (
         {"way": "fused", "score": Additive(11, 11, 13)},
@@ -209,6 +221,18 @@ def test_misuse_is_refused_by_the_name_of_the_argument(given: dict[str, Any], wo
 def test_the_module_refuses_numbers_where_it_is_built(given: dict[str, float], words: str) -> None:
     with pytest.raises(OptionError, match=words):
         Attention(**given)  # type: ignore[arg-type]
+
+
+def test_the_module_refuses_parts_that_are_none() -> None:
+    with as_a_user(), pytest.raises(OptionError, match=r"score must be a Score, .* 'dot'"):
+        Attention("dot")  # type: ignore[arg-type]
+    with as_a_user(), pytest.raises(OptionError, match=r"normalizer must be an object.* Softmax\(\)"):
+        Attention(normalizer=Softmax)  # type: ignore[arg-type]
+
+
+def test_the_module_attends_to_memories_alone() -> None:
+    with as_a_user(), pytest.raises(OptionError, match=r"memory must be what remember\(\.\.\.\) returned; .* Tensor"):
+        Attention()(FITTING["query"], FITTING["key"])
 
 
 def test_attention_weights_refuse_what_attend_refuses() -> None:

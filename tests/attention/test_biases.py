@@ -8,6 +8,7 @@ from regard.attention.attend import attend, attention_weights
 from regard.attention.biases import Alibi, Bias, BucketBias, DistanceBuckets, GaussianBias, TensorBias, alibi_slopes
 from regard.attention.catalogue import BIASES
 from regard.attention.grid import Extent
+from regard.attention.patterns import Around
 from regard.errors import OptionError, ShapeError
 from tests.attention.judge import SIZES, as_a_user, assert_same, case
 
@@ -186,6 +187,8 @@ def test_a_bias_of_another_precision_is_cast() -> None:
         (lambda: (Distance() + TensorBias(torch.ones(3, 3, 5, 7), first_query=1)).check(EXTENT), ["[3, 3, 5, 7]"]),
         (lambda: GaussianBias(torch.zeros(2, 3, 5), 2.0).check(EXTENT), ["centers", "[2, 3, 5]", "position 1"]),
         (lambda: TensorBias(torch.ones(5, 7, device="meta"), first_query=1).check(EXTENT), ["bias is on meta", "cpu"]),
+        (lambda: GaussianBias(torch.zeros(5), 2.0), ["centers must have the axes [batch, heads, queries]", "[5]"]),
+        (lambda: Around(torch.zeros(3, 5), 2), ["centers must have the axes [batch, heads, queries]", "[3, 5]"]),
         (lambda: Alibi(5).check(EXTENT), ["slopes for 5 heads", "the call has 3", "Alibi(3)"]),
         (lambda: DistanceBuckets(5).bias().check(EXTENT), ["numbers for 5 heads", "the call has 3"]),
         (lambda: DistanceBuckets(3).to("meta").bias().check(EXTENT), ["buckets is on meta", "query on cpu"]),
@@ -206,6 +209,11 @@ def test_biases_add_to_biases_alone() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
+        (lambda: GaussianBias(torch.zeros(2, 3, 5), 0.0), "deviation of a Gaussian bias must be above 0; it is 0.0"),
+        (
+            lambda: attend(*[torch.zeros(2, 3, 5, 7)] * 3, bias=DistanceBuckets(3)),  # type: ignore[arg-type]
+            r"Evaluate it once a forward: buckets\(queries, keys\)",
+        ),
         (lambda: Alibi(0), "num_heads must be 1 or more; it is 0"),
         (lambda: DistanceBuckets(3, num_buckets=2), "num_buckets must be 4 or more and even, .* it is 2"),
         (lambda: DistanceBuckets(3, num_buckets=7), "num_buckets must be 4 or more and even, .* it is 7"),
@@ -215,5 +223,5 @@ def test_biases_add_to_biases_alone() -> None:
     ],
 )
 def test_a_bias_that_cannot_be_made_says_why(make: Callable[[], object], words: str) -> None:
-    with pytest.raises(OptionError, match=words):
+    with as_a_user(), pytest.raises(OptionError, match=words):
         make()

@@ -206,3 +206,10 @@ def test_a_cache_holds_one_row_or_more() -> None:
         FixedCache(0)
     with pytest.raises(OptionError, match=r"window of a cache must be 1 or more, .* it is 0"):
         SlidingCache(0)
+    with pytest.raises(OptionError, match="capacity of a cache must be 0 or more; it is -5"):
+        GrowingCache(-5)
+
+
+def test_parents_are_of_sentences_and_their_beams() -> None:
+    with as_a_user(), pytest.raises(ShapeError, match=r"\[sentences, beams\]; they have \[2\].*keep\(entries\)"):
+        GrowingCache().reorder(torch.tensor([0, 1]))

@@ -93,6 +93,23 @@ def test_causal_self_attention_is_that_of_pytorch() -> None:
     assert_same(ours(states(7), mask=Causal()), expected)
 
 
+def test_heads_take_tensors_as_masks_with_a_cache_too() -> None:
+    torch.manual_seed(1)
+    heads, cross, rows = self_attention(), cross_attention(), states(7)
+    allowed, known = torch.ones(7, 7, dtype=torch.bool).tril(), (torch.arange(7) < 5).view(1, 1, 1, 7)
+    whole = heads(rows, mask=Causal())
+    assert_same(heads(rows, mask=allowed), whole)
+    cache = GrowingCache()
+    with torch.no_grad():
+        steps = [
+            heads(rows[:, :4], mask=allowed[:4, :4], cache=cache),
+            heads(rows[:, 4:], mask=allowed[4:], cache=cache),
+        ]
+    assert_same(torch.cat(steps, dim=1), whole)
+    padded = cross.remember(rows, Padding(torch.tensor([5, 5])))
+    assert_same(cross(states(5), cross.remember(rows, known)), cross(states(5), padded))
+
+
 def test_cross_attention_is_that_of_pytorch() -> None:
     ours = cross_attention()
     biased(ours)

@@ -114,6 +114,8 @@ def test_packed_documents_attend_as_each_alone() -> None:
     ("make", "words"),
     [
         (lambda: Padding(torch.tensor([3.0, 5.0])), ["lengths", "whole numbers", "torch.float32", "[2]"]),
+        (lambda: Padding([3, 5]), ["lengths of a padding mask must be a tensor", "type list"]),  # type: ignore[arg-type]
+        (lambda: Documents([[0, 1]]), ["documents must be a tensor"]),  # type: ignore[arg-type]
         (lambda: Padding(torch.tensor([True, False])), ["lengths", "torch.bool"]),
         (lambda: Padding(torch.tensor([[3], [5]])), ["lengths", "one a batch entry", "[2, 1]"]),
         (lambda: Padding(torch.tensor([3, -2])), ["lengths", "0 or more", "-2"]),

@@ -16,7 +16,7 @@ from regard.attention.grid import Extent
 from regard.attention.lengths import Documents, Padding
 from regard.attention.masks import Both, Either, Everything, Mask, Opposite, for_every_query
 from regard.attention.patterns import Around, Causal, DilatedWindow, GlobalTokens, TensorMask, Window
-from regard.errors import ShapeError
+from regard.errors import OptionError, ShapeError
 from tests.attention.judge import SIZES, as_a_user
 
 CPU = torch.device("cpu")
@@ -326,6 +326,18 @@ def test_a_join_is_refused_where_one_of_its_masks_is() -> None:
 def test_masks_join_with_masks_alone(join: Callable[[object, object], object]) -> None:
     with as_a_user(), pytest.raises(TypeError):
         join(Causal(), [True, False])
+
+
+@pytest.mark.parametrize("join", [lambda a, b: a & b, lambda a, b: a | b, lambda a, b: b & a, lambda a, b: b | a])
+def test_a_tensor_that_is_joined_with_a_mask_is_told_to_become_one(join: Callable[[object, object], object]) -> None:
+    with as_a_user(), pytest.raises(OptionError, match=r"Join TensorMask\(tensor\); its first_query"):
+        join(Causal(), torch.ones(5, 7, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("join", [lambda a, b: a and b, lambda a, b: a or b, lambda a, _: not a])
+def test_masks_are_not_joined_by_words_that_would_drop_one(join: Callable[[Mask, Mask], object]) -> None:
+    with pytest.raises(OptionError, match=r"neither true nor false\. Join masks with &, \| and ~"):
+        join(Causal(), Window(1, 2))
 
 
 def test_the_joins_keep_their_sides() -> None:

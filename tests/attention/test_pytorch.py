@@ -108,6 +108,13 @@ def test_the_function_drops_weights_as_attend_does() -> None:
     assert not torch.equal(dropped, scaled_dot_product_attention(query, key, value))
 
 
+def test_queries_and_keys_without_width_are_all_alike() -> None:
+    query, key, value = states(2, 3, 5, 0), states(2, 3, 7, 0), states(2, 3, 7, 4)
+    found = scaled_dot_product_attention(query, key, value)
+    assert_same(found, functional.scaled_dot_product_attention(query, key, value))
+    assert_same(found, value.mean(dim=2, keepdim=True).expand(2, 3, 5, 4))
+
+
 def test_the_function_says_what_does_not_fit() -> None:
     with pytest.raises(ShapeError, match=r"batch axes of query, key and value are \[2\], \[3\] and \[3\]"):
         scaled_dot_product_attention(states(2, 3, 5, 11), states(3, 3, 7, 11), states(3, 3, 7, 11))
@@ -116,6 +123,26 @@ def test_the_function_says_what_does_not_fit() -> None:
 
 
 # The module
+
+
+@pytest.mark.parametrize("widths", [{}, {"kdim": 5, "vdim": 7}])
+def test_the_module_draws_its_parameters_anew_as_pytorchs(widths: dict[str, int]) -> None:
+    modules = pair(**widths)
+    for module in modules:
+        torch.manual_seed(3)
+        module._reset_parameters()
+    ours, theirs = (module.state_dict() for module in modules)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_the_module_takes_the_padding_of_no_sentences() -> None:
+    ours, theirs = pair()
+    none, hidden = states(0, 7, MODEL), torch.zeros(0, 7, dtype=torch.bool)
+    for found, expected in zip(ours(none, none, none, hidden), theirs(none, none, none, hidden), strict=True):
+        assert found.shape == expected.shape
+    output, _ = ours(none, none, none, hidden, need_weights=False)  # where PyTorch's fails
+    assert output.shape == (0, 7, MODEL)
 
 
 def test_the_module_holds_pytorchs_parameters() -> None:

@@ -315,6 +315,42 @@ def test_other_threads_are_not_seen() -> None:
         thread.start()
         thread.join()
     assert len(seen) == 0
+    with pytest.raises(OptionError, match="in the thread that opened it, and other threads are not watched"):
+        seen["inner"]
+
+
+def test_attention_that_ran_in_another_thread_alone_says_so() -> None:
+    layer = attend.Attention()
+    query, key, value = tensors()
+    thread = threading.Thread(target=lambda: layer(query, layer.remember(key, value)))
+
+    def run() -> None:
+        thread.start()
+        thread.join()
+
+    with pytest.raises(WorkError, match="Attention ran in another thread, whose calls are not watched"), lens(layer):
+        run()
+
+
+@pytest.mark.parametrize(("flags", "remedy"), [((True, True), "sdpa"), ((False, True), "flex_attention")])
+def test_the_remedy_is_what_the_model_can_run(flags: tuple[bool, bool], remedy: str) -> None:
+    class OwnAttention(nn.Module):
+        config = types.SimpleNamespace(_attn_implementation="eager")
+        _supports_sdpa, _supports_flex_attn = flags
+
+        def forward(self, given: Tensor) -> Tensor:
+            return given.softmax(-1)
+
+    model = OwnAttention()
+    with pytest.raises(WorkError, match=rf"'eager'.*set_attn_implementation\(\"{remedy}\"\)"), lens(model):
+        model(random(B, K))
+
+
+def test_what_is_no_module_is_refused_with_the_one_that_it_holds() -> None:
+    with pytest.raises(OptionError, match=r"must be a torch.nn.Module; it is of type function\.$"):
+        lens(lambda given: given)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"it is of type SimpleNamespace\. Give its `model`\."):
+        lens(types.SimpleNamespace(model=Products()))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("reentrant", [True, False])

@@ -177,6 +177,26 @@ def test_a_lens_holds_the_sites_that_were_seen() -> None:
     assert "decoder.7.cross_attention" not in seen
 
 
+def test_a_lens_is_a_mapping() -> None:
+    model = transformer()
+    with lens(model) as seen:
+        model(*batch())
+    assert seen.get("decoder.7") is None
+    with pytest.raises(KeyError, match=r"^The site 'decoder\.7' was not seen\."):
+        seen["decoder.7"]
+    with pytest.raises(OptionError, match=r"asked for by its name; 0 is none\. list\(lens\)"):
+        seen[0]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("choice", [True, [True, False], torch.tensor([True, False]), torch.tensor(True)])
+def test_booleans_choose_nothing(choice: Any) -> None:
+    model = transformer()
+    with lens(model) as seen:
+        model(*batch())
+    with pytest.raises(OptionError, match="batch must be a whole number, a slice, several whole numbers"):
+        seen["encoder.0.self_attention"].weights(batch=choice)
+
+
 def test_the_observer_leaves_when_the_model_fails() -> None:
     model = transformer()
     with pytest.raises(OptionError, match="tokens must lie between 0 and 12"), lens(model):

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 
 from regard.attention.autocast import autocasts, without_autocast
 from regard.attention.biases import Bias
-from regard.attention.call import AttentionCall, Memory, as_mask, check_numbers, memory_of, own_memory, prepared_call
+from regard.attention.call import (
+    AttentionCall,
+    Memory,
+    as_mask,
+    check_numbers,
+    check_parts,
+    memory_of,
+    own_memory,
+    prepared_call,
+)
 from regard.attention.grid import Extent
 from regard.attention.masks import Everything, Mask
 from regard.attention.normalizers import Normalizer, Softmax
@@ -73,6 +82,9 @@ def attend(
 ) -> Float[Tensor, "B H Q E"]:
     """Mix the values, by how much each query is to use each key.
 
+    The parts are in `regard.attention`: scores in `scores` and `kernels`, biases in `biases`, masks in `patterns`,
+    `lengths` and `shifts`, normalizers in `normalizers`; `catalogue` names them all, with equation and source.
+
     Keys and values may have fewer heads than queries (G divides H): neighbors share. `dropout` always applies, as in
     `F.scaled_dot_product_attention`: give 0 in evaluation. `scale` replaces the score's own. `offset` is the
     position of the first query when that of the first key is 0: with a cache, the number of earlier keys.
@@ -81,6 +93,7 @@ def attend(
         ShapeError: Tensors do not fit each other, and which.
         OptionError: The way is unknown or cannot run this call, and why.
     """
+    check_parts(score, normalizer)
     call = prepared_call(
         query,
         own_memory(query, key, value, mask, score, offset),
@@ -108,7 +121,11 @@ def attention_weights(
     scale: float | None = None,
     offset: int = 0,
 ) -> Float[Tensor, "B H Q K"]:
-    """Return how much each query is to use each key: `attend` is `mix(attention_weights(...), value)`."""
+    """Return how much each query is to use each key: `attend` is `mix(attention_weights(...), value)`.
+
+    Arguments are those of `attend`, and so is what it raises.
+    """
+    check_parts(score, normalizer)
     call = prepared_call(
         query,
         own_memory(query, key, key, mask, score, offset),
@@ -195,7 +212,10 @@ def named_way(call: AttentionCall, way: str) -> ModuleType:
 class Attention(nn.Module):
     """The equation with its parts, as a module; its state is that of its parts alone.
 
-    `remember` prepares what is attended to once; the caller holds the Memory.
+    `remember` prepares what is attended to once; the caller holds the Memory:
+
+        memory = attention.remember(key, value)
+        context = attention(query, memory)
     """
 
     def __init__(
@@ -212,6 +232,7 @@ class Attention(nn.Module):
         check_numbers(soft_cap, dropout, scale)
         self.score = ScaledDot() if score is None else score
         self.normalizer = Softmax() if normalizer is None else normalizer
+        check_parts(self.score, self.normalizer)
         self.soft_cap = soft_cap
         self.dropout = dropout
         self.scale = scale
@@ -258,4 +279,5 @@ class Attention(nn.Module):
 
     def extra_repr(self) -> str:
         """Name what is no module."""
-        return f"dropout={self.dropout}, way={self.way!r}"
+        chosen = [f"{name}={value}" for name in ("soft_cap", "scale") if (value := getattr(self, name)) is not None]
+        return ", ".join([*chosen, f"dropout={self.dropout}", f"way={self.way!r}"])

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from regard.attention.grid import Extent, check_covers, cut, look_up, rank_four
+from regard.attention.grid import Extent, check_centers, check_covers, check_tensor, cut, look_up, rank_four
 from regard.errors import OptionError, ShapeError
 
 
@@ -74,6 +74,7 @@ class TensorBias(Bias):
     """
 
     def __init__(self, added: Float[Tensor, "..."], *, first_query: int = 0) -> None:
+        check_tensor("bias", added)
         if not added.is_floating_point():
             raise ShapeError(
                 f"A bias holds floating-point numbers; this one is {added.dtype}. "
@@ -116,6 +117,11 @@ class GaussianBias(Bias):
     centers: Tensor
     deviation: float
     first_query: int = 0
+
+    def __post_init__(self) -> None:
+        check_centers(self.centers)
+        if not self.deviation > 0:
+            raise OptionError(f"deviation of a Gaussian bias must be above 0; it is {self.deviation}.")
 
     def check(self, extent: Extent) -> None:
         """Want a center for every query that is asked for."""

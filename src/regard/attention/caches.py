@@ -75,6 +75,11 @@ class Cache:
 
 def beam_entries(parents: Int[Tensor, "B W"]) -> Int[Tensor, "N"]:
     """Return which batch entry each beam goes on from, where W beams of each sentence are entries side by side."""
+    if parents.dim() != 2:
+        raise ShapeError(
+            f"parents must have the axes [sentences, beams]; they have {list(parents.shape)}. "
+            "Entries that are no beams are chosen by keep(entries)."
+        )
     sentences, beams = parents.shape
     first = beams * parents.new_ones(sentences).cumsum(0).sub(1)
     return (first.unsqueeze(1) + parents).flatten()
@@ -89,6 +94,8 @@ class GrowingCache(Cache):
 
     def __init__(self, capacity: int = 64) -> None:
         super().__init__()
+        if capacity < 0:
+            raise OptionError(f"capacity of a cache must be 0 or more; it is {capacity}.")
         self.capacity = capacity
 
     def append(

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from regard.attention.autocast import cast
-from regard.attention.biases import Bias, TensorBias
-from regard.attention.grid import Extent
+from regard.attention.biases import Bias, DistanceBuckets, TensorBias
+from regard.attention.grid import Extent, check_tensor
 from regard.attention.masks import Everything, Mask, for_every_query
 from regard.attention.normalizers import Normalizer
 from regard.attention.patterns import TensorMask
@@ -98,8 +98,10 @@ def prepared_call(
     offset: int,
 ) -> AttentionCall:
     """Prepare the query, cast all by the autocast state, and check that it fits together."""
+    check_memory_is_one(memory)
     check_rank("query", query)
     check_numbers(soft_cap, dropout, scale)
+    check_offset(offset)
     width = query.shape[-1]
     query, key, value = cast(score.prepare_query(query), memory.key, memory.value)
     call = AttentionCall(
@@ -186,11 +188,13 @@ def as_bias(bias: Bias | Tensor | None, offset: int) -> Bias | None:
         return bias
     if isinstance(bias, Tensor):
         return TensorBias(bias, first_query=offset)
-    raise OptionError(f"bias must be a Bias, a tensor of numbers to add to scores, or None; it is {bias!r}.")
+    remedy = " Evaluate it once a forward: buckets(queries, keys)." if isinstance(bias, DistanceBuckets) else ""
+    raise OptionError(f"bias must be a Bias, a tensor of numbers to add to scores, or None; it is {bias!r}.{remedy}")
 
 
 def check_rank(name: str, tensor: Tensor) -> None:
     """Raise if a tensor cannot be a query, key or value."""
+    check_tensor(name, tensor)
     if tensor.dim() != 4:
         raise ShapeError(f"{name} must have the axes [batch, heads, length, width]; it has {list(tensor.shape)}.")
     if not tensor.is_floating_point():
@@ -240,6 +244,34 @@ def refuse_mixture(query: Tensor, others: dict[str, Tensor]) -> None:
                 f"{name} is {tensor.dtype} on {tensor.device} and query is {query.dtype} on {query.device}; "
                 "they must agree. Convert one with .to(...)."
             )
+
+
+def check_parts(score: Score, normalizer: Normalizer) -> None:
+    """Raise if these are not a score and a normalizer; names and classes are none."""
+    for name, given, kind in (("score", score, Score), ("normalizer", normalizer, Normalizer)):
+        if isinstance(given, kind):
+            continue
+        if isinstance(given, type) and issubclass(given, kind):
+            raise OptionError(f"{name} must be an object; it is the class {given.__name__}: write {given.__name__}().")
+        raise OptionError(f"{name} must be a {kind.__name__}, such as regard.attention.{name}s has; it is {given!r}.")
+
+
+def check_memory_is_one(memory: Memory) -> None:
+    """Raise if something else is attended to than a memory."""
+    if not isinstance(memory, Memory):
+        raise OptionError(
+            f"memory must be what remember(...) returned; it is of type {type(memory).__name__}. "
+            "Keys and values as they are can be given to regard.attend."
+        )
+
+
+def check_offset(offset: int) -> None:
+    """Raise if the position of the first query is not one number for all."""
+    if isinstance(offset, (Tensor, float)):
+        raise OptionError(
+            f"offset must be a whole number, the same for all batch entries; it is {offset!r}. "
+            "The mask Shifted takes a number for each."
+        )
 
 
 def check_numbers(soft_cap: float | None, dropout: float, scale: float | None) -> None:

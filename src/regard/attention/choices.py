@@ -36,7 +36,8 @@ def sample(weights: Float[Tensor, "B H Q K"], *, generator: torch.Generator | No
     wide = weights.to(torch.promote_types(weights.dtype, torch.float32))
     likely = wide.detach()
     arrival = torch.empty_like(likely).exponential_(generator=generator).clamp_(min=torch.finfo(likely.dtype).tiny)
-    first = (likely / arrival).argmax(dim=-1, keepdim=True)  # of independent arrivals at these rates
+    # Of independent arrivals at such rates, each is the first with the probability that is its share of the rates.
+    first = (likely / arrival).argmax(dim=-1, keepdim=True)
     total = wide.sum(dim=-1, keepdim=True)
     blind = total == 0
     log_probability = wide.gather(-1, first).masked_fill(blind, 1.0).log() - total.masked_fill(blind, 1.0).log()

@@ -48,6 +48,24 @@ class Extent(NamedTuple):
         return range(self.first_key, self.first_key + self.keys)
 
 
+def check_tensor(name: str, given: object) -> None:
+    """Raise if this is no tensor: arrays and lists are not taken, since they leave type and device open."""
+    if not isinstance(given, Tensor):
+        raise ShapeError(
+            f"{name} must be a tensor; it is of type {type(given).__name__}. Make one with torch.as_tensor(...)."
+        )
+
+
+def check_centers(centers: Tensor) -> None:
+    """Raise if these cannot be a position for each query."""
+    check_tensor("centers", centers)
+    if centers.dim() != 3:
+        raise ShapeError(
+            f"centers must have the axes [batch, heads, queries], of which sizes of 1 broadcast; they have "
+            f"{list(centers.shape)}."
+        )
+
+
 def look_up(values: Tensor, *indices: Tensor) -> Tensor:
     """Read `values`, whose sizes of 1 broadcast, at one index tensor an axis."""
     return values[tuple(i if n > 1 else torch.zeros_like(i) for i, n in zip(indices, values.shape, strict=True))]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from regard.attention.attend import EVERYTHING, Attention
 from regard.attention.biases import Bias
 from regard.attention.caches import Cache
-from regard.attention.call import Memory, hide, hide_states
+from regard.attention.call import Memory, as_mask, hide, hide_states
 from regard.attention.grid import Extent
 from regard.attention.masks import Mask
 from regard.errors import OptionError, ShapeError
@@ -84,8 +84,8 @@ class SelfAttention(nn.Module):
         self,
         states: Float[Tensor, "B N M"],
         *,
-        mask: Mask = EVERYTHING,
-        bias: Bias | None = None,
+        mask: Mask | Tensor = EVERYTHING,
+        bias: Bias | Tensor | None = None,
         cache: Cache | None = None,
     ) -> Float[Tensor, "B N M"]:
         """Attend to the states, and to what the cache holds before them."""
@@ -93,12 +93,12 @@ class SelfAttention(nn.Module):
         batch, length, _ = states.shape
         heads = self.query_key_value(states).view(batch, length, self.all_heads, self.head_dim).transpose(1, 2)
         query, key, value = heads.split_with_sizes(self.heads, 1)  # [B H N D], [B G N D], [B G N D]
-        offset = 0
+        offset = 0 if cache is None else cache.length
+        mask = as_mask(mask, offset)
         if cache is None:
             extent = Extent(batch, self.num_heads, length, length, 0, states.device)
             memory = self.attention.remember(key, value, mask, extent=extent)
         else:
-            offset = cache.length
             key, value = hide(key, value, mask, first_key=offset)
             key, value = cache.append(self.attention.score.prepare_key(key), value)
             if cache.first_key:
@@ -131,8 +131,9 @@ class CrossAttention(nn.Module):
         for linear in (self.query, self.key_value, self.output):
             nn.init.zeros_(linear.bias)
 
-    def remember(self, states: Float[Tensor, "B K C"], mask: Mask = EVERYTHING) -> Memory:
+    def remember(self, states: Float[Tensor, "B K C"], mask: Mask | Tensor = EVERYTHING) -> Memory:
         """Prepare what is attended to, once."""
+        mask = as_mask(mask, 0)
         check_states("memory's states", states, self.key_value.in_features)
         states = hide_states(states, mask)
         heads = self.key_value(states).view(*states.shape[:2], 2, self.num_kv_heads, self.head_dim)

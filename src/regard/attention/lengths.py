@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from regard.attention.grid import Extent, check_rows, look_up_row
+from regard.attention.grid import Extent, check_rows, check_tensor, look_up_row
 from regard.attention.masks import Block, Mask, within
 from regard.errors import ShapeError
 
@@ -89,6 +89,7 @@ class Padding(Mask):
 
 def numbers(name: str, values: Tensor) -> list[int]:
     """Return the numbers of a padding mask; none where they cannot be read."""
+    check_tensor(f"{name} of a padding mask", values)
     if values.dim() != 1 or values.is_floating_point() or values.dtype == torch.bool:
         raise ShapeError(
             f"{name} of a padding mask must be whole numbers, one a batch entry; "
@@ -110,6 +111,7 @@ class Documents(Mask):
     """
 
     def __init__(self, documents: Int[Tensor, "#B N"]) -> None:
+        check_tensor("documents", documents)
         if documents.dim() != 2 or documents.is_floating_point() or documents.dtype == torch.bool:
             raise ShapeError(
                 "Documents are whole numbers [batch, positions], or [1, positions] for all; these are "

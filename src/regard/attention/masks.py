@@ -6,13 +6,14 @@ What is added to scores is a `Bias` (biases.py), never a mask.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from regard.attention.grid import Extent, rank_four
+from regard.errors import OptionError
 
 Block = Literal["empty", "full", "mixed"]
 
@@ -71,6 +72,7 @@ class Mask:
         ends = keys.start, keys.stop - 1
         if extent.queries == 0 or any(self.block(queries, range(end, end + 1)) == "full" for end in ends):
             return False
+        # Nor is one whose own position holds a key that somebody may see, if queries see themselves.
         own = extent._replace(first_key=extent.offset, keys=extent.queries)
         return not (self.sees_itself and within(queries, keys) and self.seen(own) is None)
 
@@ -79,6 +81,7 @@ class Mask:
         return self
 
     def __and__(self, other: "Mask") -> "Mask":
+        refuse_tensor(other)
         if not isinstance(other, Mask):
             return NotImplemented
         if isinstance(self, Everything):
@@ -86,10 +89,31 @@ class Mask:
         return self if isinstance(other, Everything) else Both(self, other)
 
     def __or__(self, other: "Mask") -> "Mask":
+        refuse_tensor(other)
         return Either(self, other) if isinstance(other, Mask) else NotImplemented
+
+    def __rand__(self, other: object) -> "Mask":
+        refuse_tensor(other)
+        return NotImplemented
+
+    __ror__ = __rand__
 
     def __invert__(self) -> "Mask":
         return Opposite(self)
+
+    def __bool__(self) -> NoReturn:
+        raise OptionError(
+            "A mask is neither true nor false. Join masks with &, | and ~; `and`, `or` and `not` would drop one."
+        )
+
+
+def refuse_tensor(other: object) -> None:
+    """Raise if a tensor is to be joined with a mask: with a cache nobody knows of which query its first row speaks."""
+    if isinstance(other, Tensor):
+        raise OptionError(
+            "A tensor does not join with masks by itself. Join TensorMask(tensor); its first_query says of which query "
+            "the first row speaks, 0 if not given."
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,17 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from regard.attention.grid import Extent, check_covers, check_rows, cut, look_up, look_up_row, rank_four
+from regard.attention.grid import (
+    Extent,
+    check_centers,
+    check_covers,
+    check_rows,
+    check_tensor,
+    cut,
+    look_up,
+    look_up_row,
+    rank_four,
+)
 from regard.attention.masks import Block, Mask, within
 from regard.errors import OptionError, ShapeError
 
@@ -137,6 +147,7 @@ class GlobalTokens(Mask):
     """
 
     def __init__(self, chosen: Bool[Tensor, "#B N"]) -> None:
+        check_tensor("chosen", chosen)
         if chosen.dim() != 2 or chosen.dtype != torch.bool or chosen.shape[1] == 0:
             raise ShapeError(
                 "Global tokens are chosen by a boolean tensor [batch, positions], or [1, positions] for all; "
@@ -196,6 +207,9 @@ class Around(Mask):
     reach: int
     first_query: int = 0
 
+    def __post_init__(self) -> None:
+        check_centers(self.centers)
+
     def allows(self, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Allow keys near the center."""
         return (key - look_up(self.centers, batch, head, query - self.first_query)).abs() <= self.reach
@@ -217,6 +231,7 @@ class TensorMask(Mask):
     """
 
     def __init__(self, allowed: Bool[Tensor, "..."], *, first_query: int = 0) -> None:
+        check_tensor("mask", allowed)
         if allowed.dtype != torch.bool:
             raise ShapeError(
                 f"A mask is boolean, True = may look; this one is {allowed.dtype}. "
@@ -261,6 +276,7 @@ class Adjacency(TensorMask):
     """
 
     def __init__(self, edges: Bool[Tensor, "..."]) -> None:
+        check_tensor("edges", edges)
         if edges.dim() not in (2, 3) or edges.shape[-1] != edges.shape[-2]:
             raise ShapeError(f"edges must be [nodes, nodes] or [batch, nodes, nodes]; they are {list(edges.shape)}.")
         super().__init__(edges.unsqueeze(-3))

@@ -25,7 +25,7 @@ class AttentionPooling(nn.Module):
         self.queries = nn.Parameter(torch.empty(num_queries, cross_attention.query.in_features))
         nn.init.xavier_uniform_(self.queries)
 
-    def forward(self, states: Float[Tensor, "B N C"], mask: Mask = EVERYTHING) -> Float[Tensor, "B P M"]:
+    def forward(self, states: Float[Tensor, "B N C"], mask: Mask | Tensor = EVERYTHING) -> Float[Tensor, "B P M"]:
         """Sum up the states."""
         memory = self.cross_attention.remember(states, mask)
         return self.cross_attention(self.queries.expand(len(states), -1, -1), memory)  # type: ignore[no-any-return]

@@ -66,7 +66,8 @@ def scaled_dot_product_attention(
     context = attend(
         flat(query, batch), flat(key, batch), flat(value, batch), mask=mask, bias=bias, dropout=dropout_p, scale=scale
     )
-    return context.view(*batch, *context.shape[1:])[(0,) * (rank - wanted)]
+    context = context.view(*batch, *context.shape[1:])
+    return context[(0,) * (rank - wanted)]  # without the axes that were put in front
 
 
 def lifted(tensor: Tensor, rank: int) -> Tensor:
@@ -86,7 +87,7 @@ def by_key(padding: Tensor, key: Tensor) -> Tensor:
             f"key_padding_mask must have the axes [batch, keys], here {list(key.shape[:2])}, or [keys] without a "
             f"batch; it has {list(padding.shape)}."
         )
-    return padding.view(len(key), 1, 1, -1)
+    return padding.view(len(key), 1, 1, key.shape[1])
 
 
 def broadcast(axes: str, *shapes: torch.Size) -> torch.Size:
@@ -113,6 +114,12 @@ class MultiheadAttention(nn.MultiheadAttention):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Else nn.TransformerEncoderLayer, in evaluation, would compute past this module.
+        self._qkv_same_embed_dim = False
+
+    def _reset_parameters(self) -> None:
+        """Draw the parameters that there are, as PyTorch does, which asks whether they are in one piece."""
+        self._qkv_same_embed_dim = self.in_proj_weight is not None
+        super()._reset_parameters()
         self._qkv_same_embed_dim = False
 
     def forward(

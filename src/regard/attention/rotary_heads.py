@@ -6,7 +6,7 @@ from torch import Tensor
 from regard.attention.attend import EVERYTHING, Attention
 from regard.attention.biases import Bias
 from regard.attention.caches import Cache
-from regard.attention.call import Memory, hide
+from regard.attention.call import Memory, as_mask, hide
 from regard.attention.grid import Extent
 from regard.attention.heads import SelfAttention, check_states, merge_heads
 from regard.attention.masks import Mask
@@ -36,8 +36,8 @@ class RotarySelfAttention(SelfAttention):
         self,
         states: Float[Tensor, "B N M"],
         *,
-        mask: Mask = EVERYTHING,
-        bias: Bias | None = None,
+        mask: Mask | Tensor = EVERYTHING,
+        bias: Bias | Tensor | None = None,
         cache: Cache | None = None,
         positions: Int[Tensor, "*B N"] | None = None,
     ) -> Float[Tensor, "B N M"]:
@@ -49,6 +49,7 @@ class RotarySelfAttention(SelfAttention):
         check_states("states", states, self.query_key_value.in_features)
         batch, length, _ = states.shape
         offset = 0 if cache is None else cache.length
+        mask = as_mask(mask, offset)
         heads = self.query_key_value(states).view(batch, length, self.all_heads, self.head_dim).transpose(1, 2)
         query, key, value = heads.split_with_sizes(self.heads, 1)  # [B H N D], [B G N D], [B G N D]
         query = self.turned(query, offset, positions)

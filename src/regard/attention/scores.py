@@ -100,7 +100,7 @@ class ScaledDot(Dot):
 
     def scale(self, head_dim: int) -> float:
         """Divide by the root of the width."""
-        return 1.0 / math.sqrt(head_dim)
+        return 1.0 / math.sqrt(max(1, head_dim))  # products of width 0 are 0, whatever the scale
 
 
 class General(Dot):
@@ -201,7 +201,7 @@ class Relative(Score):
 
     def scale(self, head_dim: int) -> float:
         """Divide by the root of the width."""
-        return 1.0 / math.sqrt(head_dim)
+        return 1.0 / math.sqrt(max(1, head_dim))  # products of width 0 are 0, whatever the scale
 
     def prepare_query(self, query: Float[Tensor, "B H Q D"]) -> Float[Tensor, "B H Q E"]:
         """Append the products with all vectors, from `reach` back to `reach` ahead."""
@@ -229,8 +229,8 @@ class Cosine(Dot):
 
     def __init__(self, strength: float = 1.0) -> None:
         super().__init__()
-        if not strength > 0:
-            raise OptionError(f"The strength of a cosine score must be above 0; it is {strength}.")
+        if not 0 < strength < math.inf:
+            raise OptionError(f"The strength of a cosine score must be a number above 0; it is {strength}.")
         self.strength = strength
 
     def scale(self, head_dim: int) -> float:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from regard.attention.grid import Extent
+from regard.attention.grid import Extent, check_tensor
 from regard.attention.masks import Block, Mask
 from regard.errors import ShapeError
 
@@ -18,6 +18,7 @@ class Shifted(Mask):
     """
 
     def __init__(self, mask: Mask, by: Int[Tensor, "B"]) -> None:
+        check_tensor("by", by)
         if by.dim() != 1 or by.is_floating_point() or by.dtype == torch.bool:
             raise ShapeError(
                 f"The shifts of a mask must be whole numbers, one a batch entry; they are {by.dtype} of shape "

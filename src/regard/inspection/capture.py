@@ -264,7 +264,7 @@ def intervened(
         chain = attend.watched(around, chain)
     context = chain(given)
     for answer, own in answers:
-        if context is own:
+        if context is own:  # nobody changed it
             return answer
     shape = [*leading(arguments, options), context.shape[-1]]
     context = context.reshape(shape)

@@ -11,9 +11,7 @@ model.
 """
 
 import itertools
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any, Protocol, overload
 
 import torch
@@ -23,16 +21,15 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional
 
-from regard.attention import attend
 from regard.attention.attend import Run
 from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
-from regard.errors import OptionError, WorkError
-from regard.inspection.capture import Source, Watcher, foreign_calls, place_of_call, unseen, untraced
+from regard.errors import UnknownNameError, WorkError
+from regard.inspection.capture import Source, Watcher, unseen, untraced
 from regard.inspection.keeping import Deferred, Keeper, Kept, Policy, Unreadable
 from regard.inspection.selection import Choice, computed, in_float32, indices
-from regard.inspection.unwatched import Attendance
+from regard.inspection.watch import Watch
 
 Receiver = Callable[[str, AttentionCall], object]
 """Gets the name and the call while it runs: for statistics of calls that are not kept."""
@@ -178,35 +175,24 @@ class Lens(Watcher, Mapping[str, Site]):
     """
 
     def __init__(self, model: nn.Module, *, keep: Policy | Receiver = "reference", partial: bool = False) -> None:
-        self.model = model  # kept, for its modules are known by their addresses
-        self.names = {id(module): own_name(name) for name, module in model.named_modules()}
+        self.watch = Watch(model)
         self.keeper = None if callable(keep) else Keeper(keep)
         self.receiver = keep if callable(keep) else None
         self.partial = partial
         self.sites: dict[str, Site] = {}
-        self.attendance = Attendance(self.names, model)
         self.missing: list[str] = []
-        self.opened: list[ExitStack] = []
-        self.thread = 0
         self.noting: Callable[[AttentionCall], None] = self.note
 
     def __enter__(self) -> "Lens":
-        if self.opened:
+        if self.watch.opened:
             raise WorkError("This lens is open already. Make another one: regard.lens(model).")
         self.noting = untraced(self.note)
-        stack = ExitStack()
-        stack.enter_context(foreign_calls())
-        attend.observers.append(self.around)
-        stack.callback(attend.observers.remove, self.around)
-        self.attendance.open()
-        stack.callback(self.attendance.close)
-        self.opened.append(stack)
-        self.thread = threading.get_ident()
+        self.watch.open(self.around)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self.opened.pop().close()
-        self.missing = self.attendance.missing(self.sites)
+        self.watch.close()
+        self.missing = self.watch.attendance.missing(self.sites)
         if self.missing and kind is None and not self.partial:
             raise WorkError(self.fault_of_missing())
 
@@ -216,7 +202,7 @@ class Lens(Watcher, Mapping[str, Site]):
         others = f" (and {more} more)" if more else ""
         return (
             f"{first or 'The model'}{others} ran and made no call of attention that can be watched: "
-            f"{self.attendance.reason(first, self.model)} With partial=True the lens shows what it saw of the rest."
+            f"{self.watch.attendance.reason(first)} With partial=True the lens shows what it saw of the rest."
         )
 
     def around(self, call: AttentionCall, run: Run) -> Tensor:
@@ -226,7 +212,7 @@ class Lens(Watcher, Mapping[str, Site]):
 
     def note(self, call: AttentionCall) -> None:
         """Note a call of ours."""
-        name = None if threading.get_ident() != self.thread else place_of_call(self.names)
+        name = self.watch.place()
         if name is None:
             return
         try:
@@ -238,7 +224,7 @@ class Lens(Watcher, Mapping[str, Site]):
 
     def see(self, source: Source, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         """Note a call of PyTorch's functions."""
-        name = None if threading.get_ident() != self.thread else place_of_call(self.names)
+        name = self.watch.place()
         if name is None:
             return
         name = ".".join(filter(None, (name, source.part)))
@@ -271,6 +257,8 @@ class Lens(Watcher, Mapping[str, Site]):
 
     def __getitem__(self, name: str) -> Site:
         """Return a site by its name, or by a beginning of its name that no other site shares."""
+        if not isinstance(name, str):
+            raise UnknownNameError(f"A site is asked for by its name; {name!r} is none. list(lens) has the names.")
         if name in self.sites:
             return self.sites[name]
         alike = self.alike(name)
@@ -278,10 +266,13 @@ class Lens(Watcher, Mapping[str, Site]):
             return self.sites[alike[0]]
         unwatched = [missing for missing in self.missing if missing.startswith(name)]
         if unwatched and not alike:
-            raise WorkError(f"{unwatched[0]} was not seen: {self.attendance.reason(unwatched[0], self.model)}")
-        seen = ", ".join(self.sites) or "none: nothing that attends ran under the lens"
+            raise WorkError(f"{unwatched[0]} was not seen: {self.watch.attendance.reason(unwatched[0])}")
+        seen = ", ".join(self.sites) or (
+            "none: nothing that attends ran under the lens in the thread that opened it, and other threads are not "
+            "watched"
+        )
         fault = f"belongs to several ({', '.join(alike)})" if alike else "was not seen"
-        raise OptionError(f"The site {name!r} {fault}. The sites seen are: {seen}.")
+        raise UnknownNameError(f"The site {name!r} {fault}. The sites seen are: {seen}.")
 
     def __contains__(self, name: object) -> bool:
         """Say whether the name, or the beginning of a name, is that of one site."""
@@ -317,11 +308,6 @@ def check_numbers_are_held(given: Iterable[Any]) -> None:
                 "it ran inside of torch.func (vmap, grad, jvp) or torch.export, on tensors that hold no numbers of "
                 "their own. Run the model by itself under the lens."
             )
-
-
-def own_name(name: str) -> str:
-    """Return a module's name without the wrapper that torch.compile puts around a model."""
-    return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 def detached(call: AttentionCall) -> AttentionCall:

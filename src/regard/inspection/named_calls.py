@@ -1,18 +1,14 @@
 """Every call of a model with the name of the module that made it, to look at or to change while it runs."""
 
-import threading
 from collections.abc import Callable
-from contextlib import ExitStack
 
 from torch import Tensor, nn
 
-from regard.attention import attend
 from regard.attention.attend import Run
 from regard.attention.call import AttentionCall
 from regard.errors import WorkError
-from regard.inspection.capture import foreign_calls, place_of_call, untraced
-from regard.inspection.lens import own_name
-from regard.inspection.unwatched import Attendance
+from regard.inspection.capture import untraced
+from regard.inspection.watch import Watch
 
 Handler = Callable[[str, AttentionCall, Run], Tensor]
 
@@ -24,36 +20,25 @@ class NamedCalls:
     """
 
     def __init__(self, model: nn.Module, handle: Handler) -> None:
-        self.model = model  # kept, for its modules are known by their addresses
-        self.names = {id(module): own_name(name) for name, module in model.named_modules()}
+        self.watch = Watch(model)
         self.handle = handle
-        self.attendance = Attendance(self.names, model)
         self.seen: dict[str, None] = {}
-        self.opened: list[ExitStack] = []
-        self.thread = 0
-        self.placing: Callable[[], str | None] = self.place
+        self.placing: Callable[[], str | None] = self.watch.place
 
     def __enter__(self) -> "NamedCalls":
-        assert not self.opened, "this is open already"
+        assert not self.watch.opened, "this is open already"
         self.seen.clear()
-        stack = ExitStack()
-        stack.enter_context(foreign_calls())
-        attend.observers.append(self.around)
-        stack.callback(attend.observers.remove, self.around)
-        self.attendance.open()
-        stack.callback(self.attendance.close)
-        self.opened.append(stack)
-        self.thread = threading.get_ident()
-        self.placing = untraced(self.place)
+        self.watch.open(self.around)
+        self.placing = untraced(self.watch.place)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self.opened.pop().close()
-        missing = self.attendance.missing(self.seen)
+        self.watch.close()
+        missing = self.watch.attendance.missing(self.seen)
         if missing and kind is None:
             raise WorkError(
                 f"{missing[0] or 'The model'} ran and made no call of attention that can be reached: "
-                f"{self.attendance.reason(missing[0], self.model)}"
+                f"{self.watch.attendance.reason(missing[0])}"
             )
 
     def around(self, call: AttentionCall, run: Run) -> Tensor:
@@ -63,7 +48,3 @@ class NamedCalls:
             return run(call)
         self.seen[name] = None
         return self.handle(name, call, run)
-
-    def place(self) -> str | None:
-        """Name the module that makes the call; None if it is another model's."""
-        return place_of_call(self.names) if threading.get_ident() == self.thread else None

@@ -232,7 +232,8 @@ def read_fast_layer(
     mask_type: int | None = None,
 ) -> AttentionCall:
     """Read a call of `torch._transformer_encoder_layer_fwd`: the fast path of `nn.TransformerEncoderLayer`."""
-    mask, mask_type = (*rest[6:], None, None)[:2] if len(rest) > 6 else (mask, mask_type)
+    if len(rest) > 6:  # six weights of the second norm and the feed-forward network come before
+        mask, mask_type = (*rest[6:], None)[:2]
     if norm_first:
         src = functional.layer_norm(src, (embed_dim,), norm_weight_1, norm_bias_1, eps)
     return read_fast_module(

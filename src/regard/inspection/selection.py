@@ -45,6 +45,18 @@ class ChosenBias(Bias):
         return self.bias.adds(self.batch[batch], self.heads[head], query, key)
 
 
+def check_call(given: object) -> None:
+    """Raise if this is no call, but a site, say, which may hold several."""
+    if not isinstance(given, AttentionCall):
+        raise OptionError(f"One call is wanted here, such as lens[name][0]; this is of type {type(given).__name__}.")
+
+
+def check_calls(given: object) -> None:
+    """Raise if this is a single call where several are wanted."""
+    if isinstance(given, AttentionCall):
+        raise OptionError("Several calls are wanted here, such as the site lens[name]; this is one. Give [call].")
+
+
 def indices(name: str, choice: Choice, size: int) -> list[int]:
     """Return the chosen indices of an axis, negative ones counted from its end."""
     if choice is None:
@@ -60,14 +72,21 @@ def indices(name: str, choice: Choice, size: int) -> list[int]:
 
 def whole_numbers(name: str, choice: SupportsIndex | Sequence[int]) -> list[int]:
     """Return one number or several as a list; those of NumPy and PyTorch, and their arrays, are taken too."""
-    if isinstance(choice, SupportsIndex) and not getattr(choice, "shape", ()):
-        return [operator.index(choice)]
     try:
-        return [operator.index(number) for number in choice]  # type: ignore[union-attr]
+        if isinstance(choice, SupportsIndex) and not getattr(choice, "shape", ()):
+            return [whole_number(choice)]
+        return [whole_number(number) for number in choice]  # type: ignore[union-attr]
     except TypeError as error:
         raise OptionError(
             f"{name} must be a whole number, a slice, several whole numbers, or None for all; it is {choice!r}."
         ) from error
+
+
+def whole_number(given: SupportsIndex) -> int:
+    """Return a number; booleans, which count as 0 and 1, would choose something else than they seem to."""
+    if isinstance(given, bool) or getattr(given, "dtype", None) == torch.bool:
+        raise TypeError("a boolean is no number")
+    return operator.index(given)
 
 
 def runs(chosen: Sequence[int]) -> list[range]:
@@ -95,13 +114,10 @@ def computed(
             f"heads names none; there are {call.query.shape[1]}, counted from 0, and None stands for all."
         )
     part = call
+    # Scores and normalizers may have parameters of each head, which is then chosen afterwards.
+    afterwards = heads is not None and not (call.score.product and type(call.normalizer) is Softmax)
     if batch is not None or heads is not None:
-        # Scores and normalizers may have parameters of each head, which is then chosen afterwards.
-        by_head = call.score.product and type(call.normalizer) is Softmax
-        part = chosen(call, entries, chosen_heads if by_head else list(range(call.query.shape[1])))
-        if not by_head and heads is not None:
-            whole = compute
-            compute = lambda one: whole(one)[:, chosen_heads]  # noqa: E731
+        part = chosen(call, entries, list(range(call.query.shape[1])) if afterwards else chosen_heads)
     rows = (
         [part]
         if queries is None
@@ -112,7 +128,7 @@ def computed(
     )
     if not rows:
         rows = [part._replace(query=part.query[:, :, :0])]
-    maps = [compute(one) for one in rows]
+    maps = [compute(one)[:, chosen_heads] if afterwards else compute(one) for one in rows]
     return maps[0] if len(maps) == 1 else torch.cat(maps, dim=2)
 
 

@@ -1,11 +1,15 @@
 """Modules that attend in a way that cannot be watched: they ran, and no call was seen. The lens is never silent."""
 
+import threading
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
+
+REMEDIES = {"sdpa": "_supports_sdpa", "flex_attention": "_supports_flex_attn"}
+"""What the lens sees of the library transformers, with what says that a model can run it; the first is preferred."""
 
 
 class Attendance:
@@ -15,12 +19,16 @@ class Attendance:
     """
 
     def __init__(self, names: Mapping[int, str], model: nn.Module) -> None:
+        self.model = model
         self.suspects = {names[id(module)]: module for module in suspects(model) if id(module) in names}
         self.ran: set[str] = set()
+        self.elsewhere: set[str] = set()
+        self.thread = 0
         self.handles: list[RemovableHandle] = []
 
     def open(self) -> None:
         """Put the hooks on."""
+        self.thread = threading.get_ident()
         for name, module in self.suspects.items():
             if isinstance(module, torch.jit.ScriptModule):  # takes no hooks; it is there to be run
                 self.ran.add(name)
@@ -35,16 +43,17 @@ class Attendance:
 
     def note(self, name: str) -> Any:
         """Return a hook that notes that a module ran."""
-        ran = self.ran
+        ran, elsewhere, thread = self.ran, self.elsewhere, self.thread
 
         def hook(module: nn.Module, _: Any) -> None:
-            ran.add(name)
+            (ran if threading.get_ident() == thread else elsewhere).add(name)
 
         return hook
 
     def missing(self, seen: Collection[str]) -> list[str]:
         """Return the innermost modules that ran and made no call that was seen, nor did one within or beside them."""
-        unseen = [name for name in self.suspects if name in self.ran and not any(within(site, name) for site in seen)]
+        ran = self.ran | self.elsewhere
+        unseen = [name for name in self.suspects if name in ran and not any(within(site, name) for site in seen)]
         missing = [name for name in unseen if not self.belongs(name, seen)]
         return [name for name in missing if not any(other != name and within(other, name) for other in missing)]
 
@@ -53,18 +62,21 @@ class Attendance:
         above = name.rpartition(".")[0]
         return above in self.suspects and any(within(site, above) for site in seen)
 
-    def reason(self, name: str, model: nn.Module) -> str:
+    def reason(self, name: str) -> str:
         """Say why a module cannot be watched, and what to do."""
         module = self.suspects[name]
         kind = kind_of(module)
+        if name not in self.ran:
+            return f"{kind} ran in another thread, whose calls are not watched. Watch it in the thread that runs it."
         if isinstance(module, torch.jit.ScriptModule):
             return f"{kind} was compiled by TorchScript, which runs past Python. Open the lens on the module before it."
         chosen = getattr(getattr(module, "config", None), "_attn_implementation", None)
-        chosen = chosen or getattr(getattr(model, "config", None), "_attn_implementation", None)
-        if chosen is not None and chosen != "sdpa" and getattr(model, "_supports_sdpa", False):
+        chosen = chosen or getattr(getattr(self.model, "config", None), "_attn_implementation", None)
+        able = [name for name, flag in REMEDIES.items() if getattr(self.model, flag, False)]
+        if chosen is not None and chosen not in REMEDIES and able:
             return (
                 f"{kind} attends by its attention {chosen!r}, step by step or in a kernel of its own. "
-                'Call model.set_attn_implementation("sdpa") before the model runs.'
+                f'Call model.set_attn_implementation("{able[0]}") before the model runs.'
             )
         return (
             f"{kind} computes attention by operations of its own. Make it call F.scaled_dot_product_attention, or "

@@ -67,6 +67,14 @@ def test_the_reason_does_not_depend_on_what_tensors_hold() -> None:
         assert fused.why_not(case(mask=Padding(torch.tensor(lengths))).call()) is None
 
 
+@pytest.mark.parametrize("scale", [0.0, -0.5])
+def test_a_scale_that_is_not_positive_hides_as_any_other(scale: float) -> None:
+    torch.manual_seed(1)
+    query, key, value = (torch.randn(2, 3, 7, 8) for _ in range(3))
+    found, expected = (attend(query, key, value, mask=Causal(), scale=scale, way=way) for way in ("fused", "reference"))
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
 def test_a_long_causal_call_equals_the_reference() -> None:
     torch.manual_seed(1)
     query, key, value = (torch.randn(1, 2, 521, 16) for _ in range(3))

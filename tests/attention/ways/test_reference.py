@@ -224,3 +224,15 @@ def test_reference_runs_anything() -> None:
 def test_weights_mix_values_of_as_many_keys_alone(value: tuple[int, ...], words: str) -> None:
     with as_a_user(), pytest.raises(ShapeError, match=words):
         mix(torch.ones(2, 5, 3, 7), torch.ones(value))
+
+
+def test_weights_and_values_have_four_axes() -> None:
+    with (
+        as_a_user(),
+        pytest.raises(ShapeError, match=r"weights must have .*\[batch, heads, queries, keys\].*\[5, 3, 7\]"),
+    ):
+        mix(torch.ones(5, 3, 7), torch.ones(2, 5, 7, 11))
+    with as_a_user(), pytest.raises(ShapeError, match=r"value must have the axes .* \[5, 7, 11\]"):
+        mix(torch.ones(2, 5, 3, 7), torch.ones(5, 7, 11))
+    with as_a_user(), pytest.raises(ShapeError, match="weights must be a tensor; it is of type list"):
+        mix([[1.0]], torch.ones(2, 5, 7, 11))  # type: ignore[arg-type]

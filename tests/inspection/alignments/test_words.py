@@ -174,3 +174,8 @@ class TestLinksFromWeights:
             OptionError, match=r"num_source_words \(4\) must lie between 0 and the number of columns \(3\)"
         ):
             links_from_weights(self.weights, num_source_words=4)
+
+
+def test_the_side_that_chooses_is_one_of_two() -> None:
+    with pytest.raises(OptionError, match="by must be 'target' or 'source'; it is 'rows'"):
+        links_from_weights(torch.ones(3, 5), by="rows")  # type: ignore[arg-type]

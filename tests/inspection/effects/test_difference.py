@@ -8,7 +8,7 @@ from torch import Tensor
 
 from regard.errors import OptionError, ShapeError, WorkError
 from regard.inspection.effects import difference as comparing
-from regard.inspection.effects.difference import differences, divergence, ranked_differences
+from regard.inspection.effects.difference import difference, differences, divergence, ranked_differences
 from regard.inspection.effects.pruning import prune
 from regard.inspection.lens import lens
 from tests.inspection.planted import COPIER, HEADS, LENGTH, PlantedCopy, texts
@@ -22,6 +22,19 @@ def changed() -> PlantedCopy:
         rows = slice(COPIER[1] * LENGTH, (COPIER[1] + 1) * LENGTH)
         model.get_parameter("layers.1.query_key_value.weight")[rows].neg_()
     return model
+
+
+def test_autocast_takes_no_digits_from_a_difference() -> None:
+    model = transformer()
+    with lens(model) as seen:
+        model(*batch())
+    one, other = seen["decoder.0.self_attention"], seen["decoder.1.self_attention"]
+    exact = difference(one, other)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = difference(one, other)
+    assert float(exact.divergence.min()) > 0
+    assert torch.equal(under.divergence, exact.divergence)
+    assert torch.equal(under.largest, exact.largest)
 
 
 @pytest.mark.parametrize("block", [3, 256])

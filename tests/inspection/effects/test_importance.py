@@ -78,8 +78,19 @@ def test_models_with_several_kinds_of_attention_tell_all_their_heads() -> None:
     assert list(only) == list(found)[2:3]
 
 
+def test_batches_may_come_from_a_generator() -> None:
+    model, tokens = PlantedCopy(), texts()
+    found, expected = (
+        ablation_importance(model, lambda part: copy_loss(model, part), batches)
+        for batches in ((part for part in [tokens]), [tokens])
+    )
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_what_is_no_loss_is_told() -> None:
     model, tokens = PlantedCopy(), texts()
+    with pytest.raises(OptionError, match=r"loss must return one number as a tensor; it returned 0\.5"):
+        gradient_importance(model, lambda part: 0.5, [tokens])  # type: ignore[arg-type, return-value]
     with pytest.raises(
         OptionError, match=r"loss must return one number, the sum over the batch; it returned \[5, 11, 7"
     ):

@@ -249,6 +249,7 @@ def test_a_change_that_met_no_call_is_told() -> None:
     ("change", "message"),
     [
         (HeadsOff([1, 3]), r"At attention: there is no head 3; heads are counted from 0 to 2\."),
+        (HeadsOff(1), r"At attention: heads must be several numbers, .*; it is 1\. Give \[1\]\."),  # type: ignore[arg-type]
         (Scaled(torch.ones(2)), r"the factor is \[2\] and does not broadcast to \[2, 3, 5, 1\]"),
         (Scaled(torch.ones(4, 1, 1, 1, 1)), r"the factor is \[4, 1, 1, 1, 1\] and does not"),
         (Replaced(torch.ones(5, 6)), r"the weights are \[5, 6\] and do not broadcast to \[2, 3, 5, 7\]"),

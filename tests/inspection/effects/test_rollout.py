@@ -1,6 +1,7 @@
 """Rollout against products of whole maps."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -8,9 +9,13 @@ from torch import Tensor
 
 from regard.errors import OptionError, ShapeError
 from regard.inspection.effects import rollout as rolling
+from regard.inspection.effects.difference import difference
 from regard.inspection.effects.gradients import gradient_maps
+from regard.inspection.effects.interventions import Patched
 from regard.inspection.effects.rollout import relevance, rollout
 from regard.inspection.lens import Lens, lens
+from regard.inspection.statistics.map_statistics import map_statistics, site_statistics
+from regard.inspection.statistics.tiles import tiles
 from tests.inspection.planted import COPIER, LENGTH, PlantedCopy, texts
 from tests.inspection.test_lens import batch, transformer
 
@@ -20,6 +25,32 @@ def seen() -> Lens:
     with lens(model) as found:
         model(texts())
     return found
+
+
+def test_autocast_takes_no_digits_from_rollout_and_relevance() -> None:
+    model = transformer()
+    with lens(model) as found:
+        model(*batch())
+    layers = [site[0] for name, site in found.items() if name.startswith("encoder")]
+    gradients = gradient_maps(model, lambda: model(*batch()).square().sum())
+    maps = [gradients[name] for name in gradients if name.startswith("encoder")]
+    exact = rollout(layers), relevance(maps), maps[0].gradients(), maps[0].weights()
+    with torch.autocast("cpu", torch.bfloat16):
+        under = rollout(layers), relevance(maps), maps[0].gradients(), maps[0].weights()
+    for one, other in zip(under, exact, strict=True):
+        assert one.dtype == torch.float32
+        assert torch.equal(one, other)
+
+
+def test_sites_and_calls_are_not_taken_for_each_other() -> None:
+    site: Any = next(iter(seen().values()))
+    call: Any = site[0]
+    for wants_one in (lambda: rollout([site]), lambda: map_statistics(site), lambda: tiles(site)):
+        with pytest.raises(OptionError, match=r"One call is wanted here, such as lens\[name\]\[0\]; .* type Site"):
+            wants_one()
+    for wants_several in (lambda: difference(call, call), lambda: site_statistics(call), lambda: Patched(call)):
+        with pytest.raises(OptionError, match=r"Several calls are wanted here, .* lens\[name\]; this is one\. Give \["):
+            wants_several()
 
 
 @pytest.mark.parametrize("block", [3, 256])

@@ -54,5 +54,7 @@ def test_a_part_beyond_the_map_is_refused() -> None:
         tiles(call, keys=range(3, 8))
     with pytest.raises(OptionError, match=r"heads is range\(1, 1\) and the map has 3"):
         tiles(call, heads=range(1, 1))
+    with pytest.raises(OptionError, match=r"heads is 1 and the map has 3; name a part of range\(0, 3\)"):
+        tiles(call, heads=1)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=r"rows of tiles must be 1 or more; it is 0"):
         tiles(call, 0)

@@ -24,6 +24,9 @@ def why_not(call: AttentionCall) -> str | None:
 def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
     """Run a call; causal attention from the first key's position without a mask tensor."""
     query, key, value = call[:3]
+    scale = call.scale
+    if scale <= 0:  # the CPU's kernel (torch 2.13) scales the -inf of what causality hides: NaN
+        query, scale = query * scale, 1.0
     causal = is_causal(call)
     added = None if causal else added_mask(call)
     # A branch, since torch.compile may leave the number of heads open and the kernel takes no open answer.
@@ -35,7 +38,7 @@ def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
         attn_mask=added,
         dropout_p=call.dropout,
         is_causal=causal,
-        scale=call.scale,
+        scale=scale,
         **grouped,
     )
     if added is None or not torch.compiler.is_exporting():

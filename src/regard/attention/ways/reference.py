@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regard.attention.call import AttentionCall
+from regard.attention.call import AttentionCall, check_rank
+from regard.attention.grid import check_tensor
 from regard.errors import ShapeError
 
 
@@ -38,6 +39,10 @@ def weights(call: AttentionCall) -> Float[Tensor, "B H Q K"]:
 
 def mix(weights: Float[Tensor, "B H Q K"], value: Float[Tensor, "B G K D"]) -> Float[Tensor, "B H Q D"]:
     """Return the values mixed by the weights."""
+    check_tensor("weights", weights)
+    check_rank("value", value)
+    if weights.dim() != 4:
+        raise ShapeError(f"weights must have the axes [batch, heads, queries, keys]; it has {list(weights.shape)}.")
     if value.shape[1] == 0 or weights.shape[1] % value.shape[1] or weights.shape[3] != value.shape[2]:
         raise ShapeError(
             f"weights has {weights.shape[1]} heads and {weights.shape[3]} keys and value has {value.shape[1]} and "

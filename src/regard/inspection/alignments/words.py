@@ -101,6 +101,8 @@ def links_from_weights(
     sources = columns if num_source_words is None else num_source_words
     if not 0 <= sources <= columns:
         raise OptionError(f"num_source_words ({sources}) must lie between 0 and the number of columns ({columns}).")
+    if by not in ("target", "source"):
+        raise OptionError(f"by must be 'target' or 'source'; it is {by!r}.")
     if threshold is not None and not 0 < threshold <= 1:
         raise OptionError(f"threshold ({threshold}) must be above 0 and at most 1: a share of the largest weight.")
     if not 0 <= end_share <= 1:

@@ -15,13 +15,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.attention.ways.blocks import by_rows
 from regard.errors import OptionError, ShapeError
 from regard.inspection.effects.importance import RankedHead, check_seen
 from regard.inspection.lens import Lens, Site, lens
-from regard.inspection.selection import in_float32
+from regard.inspection.selection import check_calls, in_float32
 
 BLOCK = 256
 """Queries whose weights are compared at once."""
@@ -88,6 +89,8 @@ def difference(
     queries: Bool[Tensor, "B Q"] | None = None,
 ) -> Difference:
     """Compare the calls of two models at one place, in order."""
+    check_calls(one)
+    check_calls(other)
     sizes = [[(*call.query.shape[:3], call.key.shape[2]) for call in calls] for calls in (one, other)]
     if sizes[0] != sizes[1]:
         raise ShapeError(
@@ -118,7 +121,9 @@ def blocks(calls: Iterable[AttentionCall]) -> Iterable[Float[Tensor, "B H Q K"]]
     """Compute the weights of calls in blocks of queries."""
     for call in calls:
         for part in by_rows(in_float32(call), BLOCK):
-            yield reference.weights(part).double()
+            with without_autocast(part.query):
+                weights = reference.weights(part).double()
+            yield weights
 
 
 def divergence(first: Float[Tensor, "*B K"], second: Float[Tensor, "*B K"]) -> Float[Tensor, "*B"]:

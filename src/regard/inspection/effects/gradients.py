@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.attention.attend import Run
+from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.attention.ways.blocks import by_rows
@@ -38,13 +39,15 @@ class GradientCall:
 
     def weights(self) -> Float[Tensor, "B H Q K"]:
         """Return how much each query used each key."""
-        return reference.weights(in_float32(self.call))
+        with without_autocast(self.call.query):
+            return reference.weights(in_float32(self.call))
 
     def gradients(self) -> Float[Tensor, "B H Q K"]:
         """Return the gradient with regard to each weight."""
         value = self.call.value.repeat_interleave(self.call.query.shape[1] // self.call.value.shape[1], dim=1)
         wide = torch.promote_types(value.dtype, torch.float32)
-        return self.gradient.to(wide) @ value.to(wide).transpose(2, 3)
+        with without_autocast(value):
+            return self.gradient.to(wide) @ value.to(wide).transpose(2, 3)
 
     def weighted(self) -> Float[Tensor, "B H Q K"]:
         """Return what each weight adds to the number, where it adds: the positive part of gradient times weight."""

@@ -62,13 +62,14 @@ def gradient_importance(model: nn.Module, loss: Callable[[Batch], Tensor], batch
 def ablation_importance(
     model: nn.Module,
     loss: Callable[[Batch], Tensor],
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     sites: Sequence[str] | None = None,
 ) -> Importance:
     """Return how much the loss grows when a head is off: exact, and a forward a head and batch. Negative: it is better.
 
     `sites` are the modules asked about; None stands for all that attend.
     """
+    batches = list(batches)  # of a generator there would be none left after the first head
     heads: dict[str, int] = {}
 
     def noted(name: str, call: AttentionCall, run: Run) -> Tensor:
@@ -113,6 +114,8 @@ def ranked(importance: Mapping[str, Float[Tensor, "H"]]) -> list[RankedHead]:
 
 def check_loss(value: Tensor, *, needs_gradient: bool) -> None:
     """Raise if this is no loss."""
+    if not isinstance(value, Tensor):
+        raise OptionError(f"loss must return one number as a tensor; it returned {value!r}.")
     if value.numel() != 1:
         raise OptionError(f"loss must return one number, the sum over the batch; it returned {list(value.shape)}.")
     if needs_gradient and not value.requires_grad:

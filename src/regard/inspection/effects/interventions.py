@@ -19,9 +19,9 @@ from regard.attention.attend import Observer, Run
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.errors import OptionError, WorkError
-from regard.inspection.lens import own_name
 from regard.inspection.named_calls import NamedCalls
-from regard.inspection.selection import in_float32
+from regard.inspection.selection import check_calls, in_float32
+from regard.inspection.watch import own_name
 
 Change = Observer
 
@@ -30,6 +30,7 @@ class Intervention:
     """Changes the calls of a model while it is open, and fails on leaving where a change met no call."""
 
     def __init__(self, model: nn.Module, changes: Mapping[str, Change]) -> None:
+        self.calls = NamedCalls(model, self.around)
         modules = [own_name(name) for name, _ in model.named_modules()]
         unknown = [name for name in changes if name not in modules]
         if unknown:
@@ -40,7 +41,6 @@ class Intervention:
             )
         self.changes = changes
         self.met: set[str] = set()
-        self.calls = NamedCalls(model, self.around)
 
     def __enter__(self) -> "Intervention":
         self.met.clear()
@@ -96,6 +96,8 @@ def head_numbers(heads: Sequence[int] | None, call: AttentionCall) -> list[int]:
     number = call.query.shape[1]
     if heads is None:
         return list(range(number))
+    if isinstance(heads, int):
+        raise MisfitError(f"heads must be several numbers, or None for all; it is {heads}. Give [{heads}].")
     wrong = [head for head in heads if not 0 <= head < number]
     if wrong:
         raise MisfitError(f"there is no head {', '.join(map(str, wrong))}; heads are counted from 0 to {number - 1}.")
@@ -202,6 +204,7 @@ class Patched:
     """
 
     def __init__(self, calls: Sequence[AttentionCall], heads: Sequence[int] | None = None) -> None:
+        check_calls(calls)
         self.recorded = len(calls)
         self.rest: Iterator[AttentionCall] = iter(calls)
         self.heads = heads

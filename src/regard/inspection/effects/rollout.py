@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.attention.ways.blocks import by_rows
 from regard.errors import OptionError, ShapeError
 from regard.inspection.effects.gradients import GradientCall, GradientMap
-from regard.inspection.selection import in_float32
+from regard.inspection.selection import check_call, in_float32
 
 BLOCK = 256
 """Queries whose weights are computed at once."""
@@ -39,9 +40,10 @@ def rollout(
         raise OptionError(f"residual must lie between 0 and 1; it is {residual}.")
     check_layers(layers)
     rows = chosen_rows(layers[0], queries)
-    for call in reversed(layers):
-        looked = through(rows, by_rows(call, BLOCK), lambda part: reference.weights(in_float32(part)).mean(1))
-        rows = residual * rows + (1 - residual) * looked
+    with without_autocast(rows):
+        for call in reversed(layers):
+            looked = through(rows, by_rows(call, BLOCK), lambda part: reference.weights(in_float32(part)).mean(1))
+            rows = residual * rows + (1 - residual) * looked
     return rows
 
 
@@ -55,8 +57,9 @@ def relevance(layers: Sequence[GradientMap], *, queries: Sequence[int] | None = 
     calls = [one for layer in layers for one in layer.calls]
     check_layers([one.call for one in calls])
     rows = chosen_rows(calls[0].call, queries)
-    for one in reversed(calls):
-        rows = rows + through(rows, one.by_rows(BLOCK), lambda part: part.weighted().mean(1))
+    with without_autocast(rows):
+        for one in reversed(calls):
+            rows = rows + through(rows, one.by_rows(BLOCK), lambda part: part.weighted().mean(1))
     return rows
 
 
@@ -86,6 +89,8 @@ def check_layers(layers: Sequence[AttentionCall]) -> None:
     """Raise if these are not the self-attention of one text, layer by layer."""
     if not layers:
         raise OptionError("There is no layer to go through: give a call a layer, [lens[name][0] for name in names].")
+    for call in layers:
+        check_call(call)
     batch, _, length, _ = layers[0].query.shape
     for number, call in enumerate(layers):
         sizes = (call.query.shape[0], call.query.shape[2], call.key.shape[2])

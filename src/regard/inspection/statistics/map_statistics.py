@@ -17,6 +17,7 @@ from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.errors import OptionError, ShapeError
 from regard.inspection.alignments.links import Link
+from regard.inspection.selection import check_call, check_calls
 from regard.inspection.statistics.strips import Strip, cut, since, strips
 from regard.inspection.statistics.tiles import Region, Tiles
 
@@ -84,6 +85,7 @@ def map_statistics(
         ShapeError: A set, links or counts do not fit the call.
         OptionError: A number is out of range.
     """
+    check_call(call)
     with torch.no_grad(), without_autocast(call.query):
         collector = Collector(call, top, sets or {}, links, tiles, counts)
         for strip in strips(call, top=collector.top, entropy=True):
@@ -276,6 +278,7 @@ def site_statistics(
     Arguments are those of `map_statistics`: queries are counted through all calls, and sets are of the last call's
     keys, of which earlier calls had the first ones.
     """
+    check_calls(calls)
     parts = []
     begin = 0
     for call in calls:

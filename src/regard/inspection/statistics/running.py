@@ -18,7 +18,7 @@ from torch import Tensor
 
 from regard.attention.biases import TensorBias
 from regard.attention.call import AttentionCall
-from regard.errors import OptionError, ShapeError
+from regard.errors import OptionError, ShapeError, UnknownNameError
 from regard.inspection.alignments.links import Link
 from regard.inspection.statistics.map_statistics import MapStatistics, map_statistics
 
@@ -163,7 +163,9 @@ class RunningStatistics(Mapping[str, HeadSums]):
 
     def __getitem__(self, name: str) -> HeadSums:
         if name not in self.sites:
-            raise OptionError(f"The site {name!r} was not seen. The sites seen are: {', '.join(self.sites) or 'none'}.")
+            raise UnknownNameError(
+                f"The site {name!r} was not seen. The sites seen are: {', '.join(self.sites) or 'none'}."
+            )
         return self.sites[name]
 
     def __contains__(self, name: object) -> bool:

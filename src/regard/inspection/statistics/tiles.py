@@ -9,6 +9,7 @@ from torch import Tensor
 from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.errors import OptionError
+from regard.inspection.selection import check_call
 from regard.inspection.statistics.strips import Strip, cut, since, strips
 
 
@@ -98,6 +99,7 @@ def tiles(
     Raises:
         OptionError: The part goes beyond the map, or there are no tiles.
     """
+    check_call(call)
     extent = call.extent()
     sizes = {"batch": extent.batch, "heads": extent.heads, "queries": extent.queries, "keys": extent.keys}
     given = {"batch": batch, "heads": heads, "queries": queries, "keys": keys}
@@ -114,6 +116,6 @@ def checked(name: str, part: range | None, size: int) -> range:
     """Return a part of an axis, all of it by default, or raise if it goes beyond."""
     if part is None:
         return range(size)
-    if part.step != 1 or not 0 <= part.start < part.stop <= size:
-        raise OptionError(f"{name} is {part} and the map has {size}; name a part of range(0, {size}), in steps of 1.")
+    if not isinstance(part, range) or part.step != 1 or not 0 <= part.start < part.stop <= size:
+        raise OptionError(f"{name} is {part!r} and the map has {size}; name a part of range(0, {size}), in steps of 1.")
     return part
