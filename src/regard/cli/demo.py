@@ -151,7 +151,7 @@ def show_sentences(translator: "Translator", examples: "Sequence[Example]", out:
         console.print(heat_map(seen[-1].map))
         if translation != one.target:
             console.print(f"expected: {one.target}", soft_wrap=True)
-    save_png([one.map for one in seen], out / "alignment.png")
+    save_png(out / "alignment.png", [one.map for one in seen])
     write_page(
         out / "alignment.html",
         [one.map for one in seen],

@@ -61,7 +61,7 @@ def run(
     named = options.site.names(translator)
     seen = look(translator, text, options.target, **named, steps=options.steps, belief=not options.without_belief)
     if options.png is not None:
-        save_png(seen.map, options.png)
+        save_png(options.png, seen.map)
         say(f"The picture is in {options.png}.")
     if options.html is not None:
         write_page(options.html, [seen.map], title=seen.source, heads=[seen.heads])
@@ -96,7 +96,7 @@ def run_pretrained(folder: Path, text: str, options: Options) -> int:
         **options.machine.chosen(),
     )
     if options.png is not None:
-        save_png(seen.map, options.png)
+        save_png(options.png, seen.map)
         say(f"The picture is in {options.png}.")
     if options.html is not None:
         write_atlas(options.html, seen.panels, title=text)

@@ -34,7 +34,7 @@ def words(number: int) -> list[str]:
 
 
 def test_a_picture_is_a_png_without_a_date(tmp_path: Path) -> None:
-    save_png(one_hot(3, 5, 1, 2), tmp_path / "map.png")
+    save_png(tmp_path / "map.png", one_hot(3, 5, 1, 2))
     written = (tmp_path / "map.png").read_bytes()
     assert written.startswith(b"\x89PNG\r\n\x1a\n")
     assert set(Image.open(io.BytesIO(written)).info) == {"Software", "dpi"}
@@ -153,4 +153,4 @@ def test_a_picture_too_large_to_draw_is_refused_with_its_size() -> None:
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(WorkError, match=r"nowhere"):
-        save_png(one_hot(2, 3, 0, 0), tmp_path / "nowhere" / "map.png")
+        save_png(tmp_path / "nowhere" / "map.png", one_hot(2, 3, 0, 0))

@@ -70,7 +70,7 @@ _GAP, _MARGIN, _BAR = 0.45, 0.2, 0.7
 _SETTINGS_KEPT = ("backend", "interactive", "toolbar", "webagg")
 
 
-def save_png(maps: Map | Sequence[Map], path: str | os.PathLike[str]) -> None:
+def save_png(path: str | os.PathLike[str], maps: Map | Sequence[Map]) -> None:
     """Write one map or several as one PNG, whole or not at all.
 
     Input words stand on top, output words at the left, gold links are outlined. A letter that no installed font
