@@ -1,6 +1,7 @@
 """The translator on random tiny models."""
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -260,3 +261,28 @@ def test_candidates_are_every_layers_mean_and_every_head_at_either_step() -> Non
     translator = made("transformer")
     ((_, attention),) = translator.attention(["the cat"], ["le chat"])
     assert len(translator.candidate_links(attention)) == 2 * 2 * (1 + 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("the cat", "must be a list of texts, also of a single one; it is 'the cat'."),
+        (None, "must be a list of texts, also of a single one; it is None."),
+        (["the cat", 3], "must hold texts; number 1, counted from 0, is 3."),
+        (["\ud800"], "must be Unicode; number 0, counted from 0, has half a surrogate pair."),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused(given: Any, told: str) -> None:
+    translator = tiny.translator(tiny.FIXED)
+    with pytest.raises(DataError, match=re.escape(f"texts {told}")):
+        translator.translate(given)
+    for use in (translator.score, translator.align):
+        with pytest.raises(DataError, match=re.escape(f"sources {told}")):
+            use(given, ["le chat"])
+        with pytest.raises(DataError, match=re.escape(f"targets {told}")):
+            use(["the cat"], given)
+
+
+def test_texts_may_be_told_one_by_one() -> None:
+    translator = tiny.translator(tiny.FIXED)
+    assert translator.translate(iter(TEXTS)) == translator.translate(TEXTS)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Sentences put together for one run of a model, those of like length in one batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,6 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from regard.data.tokenizers import Encoding
+from regard.errors import DataError
 
 
 class PairBatch(NamedTuple):
@@ -20,6 +21,27 @@ class PairBatch(NamedTuple):
     source_lengths: Int[Tensor, "B"]
     target: Int[Tensor, "B T"]
     labels: Int[Tensor, "B T"]
+
+
+def list_of_texts(name: str, texts: Iterable[str]) -> list[str]:
+    """Return texts as a list, or raise: a text alone would be taken letter by letter."""
+    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+        raise DataError(f"{name} must be a list of texts, also of a single one; it is {repr(texts)[:40]}.")
+    texts = list(texts)
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"{name} must hold texts; number {number}, counted from 0, is {repr(text)[:40]}.")
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise DataError(f"{name} must be Unicode; number {number}, counted from 0, has half a surrogate pair.")
+    return texts
+
+
+def text_pairs(sources: Iterable[str], targets: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return both sides as lists of one length, or raise."""
+    sources, targets = list_of_texts("sources", sources), list_of_texts("targets", targets)
+    if len(sources) != len(targets):
+        raise DataError(f"There are {len(sources)} sources and {len(targets)} targets: give one for each.")
+    return sources, targets
 
 
 def batches_of_like_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

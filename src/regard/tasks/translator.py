@@ -19,7 +19,7 @@ from regard.inspection.alignments.links import Link, Links
 from regard.inspection.alignments.words import join_links
 from regard.inspection.lens import Lens
 from regard.models.roles import Seq2Seq
-from regard.tasks.pair_batches import PairBatch, batches_of_like_length, padded
+from regard.tasks.pair_batches import PairBatch, batches_of_like_length, list_of_texts, padded, text_pairs
 from regard.tasks.parts import first_words, split_text
 from regard.tasks.translations import PairAttention, Translation, joined
 
@@ -82,6 +82,7 @@ class Translator:
             max_length: The most tokens of a translation; by default 20 and twice the tokens of the source.
             batch_size: How many texts to translate at once; it changes the speed, not the result.
         """
+        texts = list_of_texts("texts", texts)
         if batch_size < 1:
             raise OptionError(f"batch_size must be at least 1; it is {batch_size}.")
         options = options or self.options
@@ -149,6 +150,7 @@ class Translator:
 
         Where both texts are empty there is none: the translation of an empty text is empty, and needs no model.
         """
+        sources, targets = text_pairs(sources, targets)
         result: list[Tensor] = [torch.zeros(0, dtype=torch.float64)] * len(sources)
         for batch in self.pair_batches(sources, targets, batch_size):
             encoded = self.model.encode(batch.source, batch.source_lengths)
@@ -165,6 +167,7 @@ class Translator:
         Yields:
             The number of a pair and its attention, pairs of like length together, without those that are both empty.
         """
+        sources, targets = text_pairs(sources, targets)
         self.attending_layers()
         for batch in self.pair_batches(sources, targets, batch_size):
             weights = self.watched(batch)
@@ -208,6 +211,7 @@ class Translator:
         Words are separated by blanks and counted from 0. Layer and head are those of the run unless given; a layer
         without a head means the mean over its heads.
         """
+        sources, targets = text_pairs(sources, targets)
         site = self.chosen_site(layer, head)
         links: list[Links] = [frozenset()] * len(sources)
         for number, attention in self.attention(sources, targets, batch_size=batch_size):
@@ -316,8 +320,6 @@ class Translator:
 
     def pair_batches(self, sources: Sequence[str], targets: Sequence[str], batch_size: int) -> Iterator[PairBatch]:
         """Put pairs into batches of like length, those without a word on either side left out."""
-        if len(sources) != len(targets):
-            raise DataError(f"There are {len(sources)} sources and {len(targets)} targets: give one for each.")
         given, made = self.tokenizers.source.encode_batch(sources), self.tokenizers.target.encode_batch(targets)
         faults = self.length_faults(given, made)
         if faults:
