@@ -132,8 +132,13 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         write_whole(tmp_path / "none" / "a", b"2")
 
 
+def test_who_reads_what_is_missing_is_not_told_to_make_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(WorkError, match=r"Cannot read .*/none/a: No such file or directory\.$"):
+        read_bytes(tmp_path / "none" / "a", max_bytes=1)
+
+
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WorkError, match=rf"Cannot write {tmp_path}: Is a directory\."):
+    with pytest.raises(WorkError, match=rf"Cannot write {tmp_path}: Is a directory\. Name a file\."):
         write_whole(tmp_path, b"2")
 
 

@@ -36,7 +36,9 @@ _ADVICE = {
     errno.ENOENT: "Make the folder first",
     errno.EACCES: "Choose a place that you may write to",
     errno.EROFS: "Choose a place that can be written to",
+    errno.EISDIR: "Name a file",
 }
+"""What helps who cannot write."""
 
 
 def write_whole(path: PathLike, data: bytes | str) -> None:
@@ -227,9 +229,14 @@ def _telling(verb: str, path: PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause = error.strerror or str(error)
-        advice = _ADVICE.get(error.errno or 0, "")
-        raise WorkError(f"Cannot {verb} {os.fspath(path)}: {cause}.{advice and f' {advice}.'}") from error
+        cause = f"{error.strerror or error}." if verb == "read" else why_not_written(error)
+        raise WorkError(f"Cannot {verb} {os.fspath(path)}: {cause}") from error
+
+
+def why_not_written(error: OSError) -> str:
+    """Say why something could not be written, and what to do about it where that is known."""
+    advice = _ADVICE.get(error.errno or 0, "")
+    return f"{error.strerror or error}.{advice and f' {advice}.'}"
 
 
 def _beside(target: Path) -> Path:
