@@ -239,7 +239,7 @@ def test_nan_is_not_written() -> None:
         (b'{"a": -Infinity}', "-Infinity is not a JSON number"),
         (b'{"a": 1, "b": 2, "a": 3}', "the key 'a' stands twice"),
         (b'{"a": ' + b"9" * 5_000 + b"}", "not valid JSON"),
-        (b"[]", "holds a JSON list; an object is needed"),
+        (b"[]", "holds a list; an object is needed"),
         (b'{"a":' * 65 + b"1" + b"}" * 65, "nested deeper than 64 levels"),
         (b'{"a":' + b"[" * 200_000, "nested deeper than 64 levels"),
         (b'{"a":"' + b"x" * 1_000 + b'"}', "larger than the 1,000 bytes"),

@@ -176,13 +176,13 @@ def read_json(path: PathLike, *, max_bytes: int = 64 << 20, max_depth: int = 64)
     """
     content = read_bytes(path, max_bytes=max_bytes)
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=without_repeats, parse_constant=_refuse_constant)
     except RecursionError:
         raise DamagedError(f"{os.fspath(path)} is nested deeper than {max_depth} levels.") from None
     except ValueError as error:  # json's and Unicode's errors are of this family
         raise DamagedError(f"{os.fspath(path)} is not valid JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise DamagedError(f"{os.fspath(path)} holds a JSON {type(value).__name__}; an object is needed.")
+        raise DamagedError(f"{os.fspath(path)} holds {json_kind(value)}; an object is needed.")
     if not _is_shallow(value, max_depth):
         raise DamagedError(f"{os.fspath(path)} is nested deeper than {max_depth} levels.")
     return value
@@ -286,7 +286,14 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def json_kind(value: Any) -> str:
+    """Name the kind of a JSON value as its users know it."""
+    kinds = ((bool, "true or false"), (dict, "an object"), (list, "a list"), (str, "a text"), (int | float, "a number"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "null")
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dictionary of an object's pairs where each key stands once; for `json.loads`."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
