@@ -163,6 +163,8 @@ def overrides(options: Iterable[str]) -> dict[str, Any]:
         except (ValueError, RecursionError):
             value = text
         keys = path.replace("-", "_").split(".")
+        if not all(keys):
+            raise OptionError(f"--{option[:40]} names no value of a recipe; write --NAME=VALUE or --GROUP.NAME=VALUE.")
         if len(keys) > DEEPEST:
             raise OptionError(f"--{path[:40]}... is unknown: no value of a recipe lies so deep.")
         values = merged(values, nested(keys, value))
