@@ -122,7 +122,7 @@ def test_files_of_different_length_and_broken_links_are_refused(hansards: Path, 
     gold = ("--gold", hansards / "gold")
     outcome = regard("align", "--links", hansards / "short", *gold)
     assert outcome.status == 2
-    assert f"{hansards / 'short'} has 1 lines and {hansards / 'gold'} has 2" in outcome.err
+    assert f"{hansards / 'short'} has 1 line and {hansards / 'gold'} has 2" in outcome.err
     outcome = regard("align", "--links", hansards / "forward", "--reverse-links", hansards / "short", *gold)
     assert outcome.status == 2
     assert f"{hansards / 'forward'} has 2 lines and {hansards / 'short'} has 1" in outcome.err

@@ -37,7 +37,7 @@ def test_a_run_carries_all_that_its_translator_needs(corpus: list[str], tmp_path
     result = regard("train", *corpus, "--out", str(run), *TINY, "--max-updates", "4")
     assert result.status == 0
     assert result.out == b""
-    for told in ("35 pairs", "are held out", "parameters", "will take about", "The alignment is decoder.0"):
+    for told in ("35 pairs", "Held out to choose by: 1", "parameters", "will take about", "The alignment is decoder.0"):
         assert told in result.err
     names = {path.name for path in run.iterdir()}
     assert names >= {"config.json", "model.safetensors", "tokenizer.json", "train.toml", "metrics.jsonl", "checkpoints"}

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from regard.cli.inputs import Count, Machine, OutputFile, PairFiles, Site, pair_chunks
 from regard.cli.streams import opened_output
-from regard.errors import OptionError
+from regard.errors import OptionError, counted
 
 if TYPE_CHECKING:
     from regard.data.text import Pairs
@@ -155,7 +155,7 @@ def given_links(options: Options) -> "list[Links]":
     back = [swap(line.possible) for line in read_pharaoh(options.reverse_links, base=options.base)]
     if len(links) != len(back):
         raise OptionError(
-            f"{options.links} has {len(links)} lines and {options.reverse_links} has {len(back)}: "
+            f"{options.links} has {counted(len(links), 'line')} and {options.reverse_links} has {len(back)}: "
             "line i of both must be of the same pair."
         )
     return [symmetrize(f, b, options.method) for f, b in zip(links, back, strict=True)]
@@ -179,7 +179,7 @@ def judge(links: "Sequence[Links]", options: Options) -> int:
     gold = read_pharaoh(options.gold, base=options.gold_base)
     if len(links) != len(gold):
         raise OptionError(
-            f"{options.links} has {len(links)} lines and {options.gold} has {len(gold)}: "
+            f"{options.links} has {counted(len(links), 'line')} and {options.gold} has {len(gold)}: "
             "line i of both must be of the same pair."
         )
     score = alignment_error_rate(links, gold)

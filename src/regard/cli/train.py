@@ -215,7 +215,7 @@ def read_data(files: dict[str, str], seed: int) -> "TrainingData":
     ).read()
     if "valid_src" not in paths:
         train, valid = hold_out(pairs, seed=seed)
-        say(f"{len(valid):,} of {len(pairs):,} pairs are held out to choose by.")
+        say(f"Held out to choose by: {len(valid):,} of {len(pairs):,} pairs.")
         return TrainingData(train, valid)
     valid = read_pairs(paths["valid_src"], paths["valid_tgt"])
     gold = read_pharaoh(paths["valid_gold"], lengths=word_counts(valid)) if "valid_gold" in paths else None

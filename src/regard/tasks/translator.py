@@ -10,7 +10,7 @@ from torch import Tensor
 from regard.data.batches import IGNORED
 from regard.data.text import split_words
 from regard.data.tokenizers import Encoding, TokenizerPair
-from regard.errors import DataError, OptionError
+from regard.errors import DataError, OptionError, counted
 from regard.generation.forced import forced_log_probabilities
 from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, search
 from regard.inspection.alignments.alignment_site import AlignmentSite, SiteName
@@ -317,7 +317,9 @@ class Translator:
     def pair_batches(self, sources: Sequence[str], targets: Sequence[str], batch_size: int) -> Iterator[PairBatch]:
         """Put pairs into batches of like length, those without a word on either side left out."""
         if len(sources) != len(targets):
-            raise DataError(f"There are {len(sources)} sources and {len(targets)} targets: give one for each.")
+            raise DataError(
+                f"{counted(len(sources), 'source')} and {counted(len(targets), 'target')} are given: give one for each."
+            )
         given, made = self.tokenizers.source.encode_batch(sources), self.tokenizers.target.encode_batch(targets)
         faults = self.length_faults(given, made)
         if faults:
