@@ -106,6 +106,8 @@ def test_given_links_are_joined_and_counted_from_0(hansards: Path, regard: Regar
             ["--links", "f", "--gold", "g", "--symmetrize", "union"],
             "--symmetrize joins the links of two directions: give --reverse-links as well.",
         ),
+        (["--links", "f", "--reverse-links", "g", "--json"], "--json is for judging by --gold, which is not given."),
+        (["--links", "f", "--reverse-links", "g", "--gold-base", "1"], "--gold-base is for judging by --gold"),
         (["--links", "f", "--gold", "g", "--base", "2"], "--base"),
         (["--links", "nowhere", "--gold", "g"], "nowhere cannot be read: No such file or directory."),
     ],

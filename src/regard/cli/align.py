@@ -99,6 +99,9 @@ def refuse_mixture(folder: Path | None, options: Options) -> None:
         }
         if options.gold is None and options.reverse_links is None:
             raise OptionError("--links needs --gold to be judged by, or --reverse-links to be joined with.")
+        if options.gold is None and (options.json or options.gold_base):
+            name = "--json" if options.json else "--gold-base"
+            raise OptionError(f"{name} is for judging by --gold, which is not given.")
     else:
         others = {
             "--gold (for a run there is: regard evaluate --gold-alignments)": options.gold,
