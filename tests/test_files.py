@@ -205,6 +205,13 @@ def test_leftovers_are_known_by_their_names_and_nothing_else_is_removed(tmp_path
     assert names_in(tmp_path) == [".a.partial", ".hidden", "a.0123abcd.partial"]
 
 
+def test_a_link_to_nothing_in_the_place_of_a_folder_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("a")
+    write_folder(tmp_path / "a", [("one", b"1")])
+    assert names_in(tmp_path) == ["a"]
+    assert (tmp_path / "a" / "one").read_bytes() == b"1"
+
+
 def test_a_removed_folder_is_gone(tmp_path: Path) -> None:
     write_folder(tmp_path / "step", [("a", b"2")])
     remove_whole(tmp_path / "step")

@@ -85,7 +85,7 @@ def write_folder(path: PathLike, files: Iterable[tuple[str, bytes]]) -> None:
             for name, content in files:
                 _write_synced(partial / name, content)
             _sync_folder(partial)
-            if target.exists():
+            if os.path.lexists(target):  # a link to nothing too
                 remove_whole(target)
             os.rename(partial, target)
         except BaseException:
