@@ -195,6 +195,7 @@ class Fitting:
             observers=observers,
             device=self.device,
             fingerprint=self.fingerprint(),
+            companions=self.tokenizers.digests(),
         )
 
     def say_expected_time(self, *, resume: bool) -> None:
