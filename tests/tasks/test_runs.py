@@ -191,6 +191,8 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a layer that is too many": lambda config: config["model"].update(decoder_layers=1),
     "another width": lambda config: config["model"].update(feed_forward_dim=25),
     "a huge width": lambda config: config["model"].update(feed_forward_dim=10**12),
+    "a width that overflows": lambda config: config["model"].update(model_dim=10**12),
+    "a training that is a number": lambda config: config.update(training=5),
     "huge depth": lambda config: config["model"].update(encoder_layers=10**9),
 }
 
@@ -246,6 +248,19 @@ def test_weights_that_are_not_numbers_are_refused(run: Path) -> None:
     path.write_bytes(encode_tensors(tensors, {"format": "pt"}))
     seal(run)
     with pytest.raises(DamagedError, match=f"{name} holds numbers that are not finite"):
+        load(run)
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.complex64, torch.float8_e4m3fn])
+def test_weights_of_another_type_are_refused(kind: torch.dtype, run: Path) -> None:
+    """Whole numbers were taken for weights; to ask whether numbers of 8 bits are finite failed."""
+    path = run / "model.safetensors"
+    tensors = read_tensors(path)
+    name = next(iter(tensors))
+    tensors[name] = tensors[name].to(kind)
+    path.write_bytes(encode_tensors(tensors, {"format": "pt"}))
+    seal(run)
+    with pytest.raises(DamagedError, match=f"{name} holds numbers of type {str(kind).removeprefix('torch.')}"):
         load(run)
 
 

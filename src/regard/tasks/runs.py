@@ -32,6 +32,9 @@ from regard.tasks.translator import Translator
 
 FORMAT = 1
 
+WEIGHTS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+"""Types that weights can be stored in; ours are float32."""
+
 
 def save_run(folder: Path, translator: Translator, model_config: Any, extra: Mapping[str, Any]) -> None:
     """Write what a translator consists of, each file whole or not at all, the manifest last.
@@ -114,6 +117,7 @@ class Description:
     usual_length: Annotated[int, Field(ge=1)] | None = None
     alignment: AlignmentSite | None
     decoding: SearchOptions
+    training: dict[str, Any] | None = None
     pruned_heads: dict[str, list[Annotated[int, Field(ge=0)]]] = field(default_factory=dict)
 
 
@@ -158,7 +162,9 @@ def restored_model(described: Description, tensors: Mapping[str, Tensor], folder
         check_weights(plan, tensors, path)
         model = build_model(described.model, **sizes)
         prune(model, described.pruned_heads)
-    except InputError as error:
+    except (InputError, RuntimeError, OverflowError) as error:
+        if isinstance(error, DamagedError):
+            raise
         raise DamagedError(f"{folder / 'config.json'} describes a model that cannot be: {error}") from error
     put_weights(model, tensors, path)
     return model
@@ -217,6 +223,11 @@ def check_weights(model: Seq2Seq, tensors: Mapping[str, Tensor], path: Path) -> 
         f"{name} has shape {list(tensors[name].shape)}, the model has {list(parameter.shape)}"
         for name, parameter in parameters.items()
         if name in tensors and tensors[name].shape != parameter.shape
+    ]
+    faults += [
+        f"{name} holds numbers of type {str(tensor.dtype).removeprefix('torch.')}"
+        for name, tensor in tensors.items()
+        if tensor.dtype not in WEIGHTS
     ]
     if faults:
         raise DamagedError(f"{path} does not fit the model that config.json describes: {'; '.join(faults)}.")
