@@ -110,6 +110,35 @@ def test_a_folder_with_a_run_is_not_written_over(corpus: list[str], tmp_path: Pa
     assert (run / "model.safetensors").read_bytes() == before
 
 
+def test_another_tokenizer_is_refused_on_resume(corpus: list[str], tmp_path: Path, regard: Regard) -> None:
+    """One of the same size: every number would mean another piece."""
+    run = tmp_path / "run"
+    assert regard("train", *corpus, "--out", str(run), *TINY, "--max-updates", "1").status == 0
+    text = (run / "tokenizer.json").read_text(encoding="utf-8")
+    vocabulary = json.loads(text)["model"]["vocab"]
+    one, other = (next(piece for piece, number in vocabulary.items() if number == wanted) for wanted in (100, 101))
+    swapped = text.replace(f'"{one}": 100', "...").replace(f'"{other}": 101', f'"{one}": 101')
+    (run / "tokenizer.json").write_text(swapped.replace("...", f'"{other}": 100'), encoding="utf-8")
+    result = regard("train", "--resume", "--out", str(run), "--max-updates", "2", "--threads", "1")
+    assert result.status == 1
+    assert f"{run / 'tokenizer.json'} is missing or not the file that the training in {run} began with" in result.err
+
+
+def test_other_values_are_named_on_resume(corpus: list[str], tmp_path: Path, regard: Regard) -> None:
+    """They were two digests that differ, told after the data had been read and encoded."""
+    run = tmp_path / "run"
+    assert regard("train", *corpus, "--out", str(run), *TINY, "--max-updates", "1").status == 0
+    given = ["--max-updates", "2", "--model.dropout=0.2", "--average=3"]
+    result = regard("train", "--resume", "--out", str(run), *given)
+    assert result.status == 2
+    assert "average was 5 and is 3" in result.err
+    assert "model.dropout was 0.3 and is 0.2" in result.err
+    assert "max_updates was" not in result.err
+    assert (
+        "Leave that out: what may change is training.max_updates, training.max_minutes, training.patience" in result.err
+    )
+
+
 def test_other_data_are_refused_on_resume(corpus: list[str], tmp_path: Path, regard: Regard) -> None:
     run = tmp_path / "run"
     assert regard("train", *corpus, "--out", str(run), *TINY, "--max-updates", "2").status == 0

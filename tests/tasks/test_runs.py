@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from regard.data.tokenizers import TokenizerPair
-from regard.errors import DamagedError, OptionError, WorkError
+from regard.errors import ConfigError, DamagedError, OptionError, WorkError
 from regard.files import digest, encode_json, encode_tensors, read_tensors
 from regard.models.catalogue import build_model
 from regard.models.transformer import TransformerConfig
 from regard.tasks.load import load
-from regard.tasks.runs import save_run
+from regard.tasks.runs import read_recipe, save_run
 from regard.tasks.translator import Translator
 from tests.tasks import tiny
 
@@ -271,3 +271,17 @@ def test_a_place_without_a_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.toml").write_text("", encoding="utf-8")
     with pytest.raises(OptionError, match="its training has not finished: continue it with --resume"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("files = 5\n", "files is 5 where a table is needed"),
+        ("model = true\ndata = 3\n", "model is True where a table is needed"),
+        ("[files]\nsrc = 5\n", "files.src is 5, not text"),
+    ],
+)
+def test_a_recipe_with_single_values_for_tables_is_refused(written: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "train.toml").write_text(written, encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"^{tmp_path / 'train.toml'}: {told}\."):
+        read_recipe(tmp_path)

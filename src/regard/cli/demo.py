@@ -83,11 +83,11 @@ def tell_if_few(updates: int) -> None:
 def make_room(out: Path) -> None:
     """Remove an earlier demo; anything else that stands there is kept, and is a fault."""
     from regard.files import remove_whole
-    from regard.tasks.recipe import read_toml
+    from regard.tasks.runs import read_recipe
 
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not (out / "train.toml").is_file() or "phrasebook" not in read_toml(out / "train.toml").get("files", {}):
+    if not (out / "train.toml").is_file() or "phrasebook" not in read_recipe(out)[0]:
         raise OptionError(f"{out} is there already and is no demo's. Choose another folder with --out.")
     remove_whole(out)
 

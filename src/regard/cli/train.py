@@ -249,7 +249,8 @@ def write_recipe(out: Path, files: dict[str, str], recipe: "Recipe") -> None:
 
 def remembered(options: Options) -> tuple[dict[str, str], "Recipe"]:
     """Read train.toml back; only the ends of training may be others now."""
-    from regard.tasks.recipe import build_recipe, merged, overrides, read_toml
+    from regard.tasks.recipe import FREE, build_recipe, changes, merged, overrides
+    from regard.tasks.runs import read_recipe
 
     path = options.out / "train.toml"
     if not path.exists():
@@ -257,13 +258,19 @@ def remembered(options: Options) -> tuple[dict[str, str], "Recipe"]:
     fixed = (options.preset, options.config, options.seed, options.from_)
     if any(value is not None for value in fixed):
         raise OptionError(f"--resume goes on as {path} says: leave out --preset, --config, --seed and --from.")
-    values = read_toml(path)
-    files = values.pop("files", {})
-    values = merged(merged(values, overrides(options.set)), direct_values(options))
+    files, values = read_recipe(options.out)
+    recipe = build_recipe(merged(merged(values, overrides(options.set)), direct_values(options)))
+    free = [f"training.{name}" for name in FREE]
+    changed = [change for change in changes(build_recipe(values), recipe) if change.partition(" ")[0] not in free]
+    if changed:
+        raise OptionError(
+            f"--resume goes on as {path} says, but {'; '.join(changed)}. Leave that out: what may "
+            f"change is {', '.join(free)}."
+        )
     given = given_files(options)
     if options.pairs.given():  # they take the place of all that the pairs were read from
         files = {name: value for name, value in files.items() if name not in ("src", "tgt", "data", "columns")}
-    return {**files, **given}, build_recipe(values)
+    return {**files, **given}, recipe
 
 
 def tensorboard_observers(folder: Path | None) -> list[Any]:

@@ -27,7 +27,7 @@ from regard.inspection.alignments.wordtable import WordTable
 from regard.models.catalogue import build_model
 from regard.models.roles import Seq2Seq
 from regard.tasks.evaluation import corpus_score, metrics, usual_tokenization
-from regard.tasks.recipe import DECODED, Recipe
+from regard.tasks.recipe import DECODED, FREE, Recipe
 from regard.tasks.runs import put_weights, save_run
 from regard.tasks.telemetry import AttentionLog
 from regard.tasks.translator import Translator
@@ -279,9 +279,9 @@ class Fitting:
         return measure(self.model, self.objective, validation, self.device)
 
     def fingerprint(self) -> str:
-        """Return a digest of data and recipe, the ends of training left out: they may change on resume."""
+        """Return a digest of data and recipe, without what may be another when a run is resumed."""
         values = dataclasses.asdict(self.recipe)
-        for name in ("max_updates", "max_minutes", "patience", "keep", "log_every"):
+        for name in FREE:
             values["training"].pop(name)
         content = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
         for pairs in (self.data.train, self.data.valid):

@@ -15,19 +15,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tomli_w
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from regard.data.tokenizers import TokenizerPair
-from regard.errors import DamagedError, InputError, OptionError
+from regard.errors import ConfigError, DamagedError, InputError, OptionError
 from regard.files import digest, encode_json, encode_tensors, read_json, read_tensors, write_whole
 from regard.generation.search import SearchOptions
 from regard.inspection.alignments.alignment_site import AlignmentSite
 from regard.inspection.effects.pruning import prune, pruned_heads
 from regard.models.catalogue import blueprint, build_model
 from regard.models.roles import Seq2Seq
-from regard.tasks.recipe import ModelConfig, told, unknown_names
+from regard.tasks.recipe import ModelConfig, Recipe, as_values, read_toml, told, unknown_names
 from regard.tasks.translator import Translator
 
 FORMAT = 1
@@ -68,6 +69,34 @@ def save_run(folder: Path, translator: Translator, model_config: Any, extra: Map
     names += ["tokenizer.target.json"] if (folder / "tokenizer.target.json").exists() else []
     entries = {name: {"size": (folder / name).stat().st_size, "sha256": digest(folder / name)} for name in names}
     write_whole(folder / "manifest.json", encode_json({"format": FORMAT, "files": entries}))
+
+
+def write_recipe(folder: Path, files: Mapping[str, str], recipe: Recipe) -> None:
+    """Write train.toml: the whole recipe, and the files by the options that name them."""
+    write_whole(folder / "train.toml", tomli_w.dumps({"files": dict(files), **as_values(recipe)}))
+
+
+def read_recipe(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Read the files and the values that train.toml holds; the values are not checked further.
+
+    Raises:
+        ConfigError: It cannot be read, or has single values where it should have tables.
+    """
+    path = folder / "train.toml"
+    values = read_toml(path)
+    tables = {"files"} | {name for name, value in dataclasses.asdict(Recipe()).items() if isinstance(value, dict)}
+    faults = [
+        f"{path}: {name} is {value!r} where a table is needed."
+        for name, value in values.items()
+        if name in tables and not isinstance(value, dict)
+    ]
+    files = {} if faults else values.pop("files", {})
+    faults += [
+        f"{path}: files.{name} is {value!r}, not text." for name, value in files.items() if type(value) is not str
+    ]
+    if faults:
+        raise ConfigError(faults)
+    return files, values
 
 
 def own_weights(model: Seq2Seq) -> dict[str, Tensor]:
