@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from regard.data.text import Pairs
+from regard.errors import OptionError
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
 from regard.tasks.fit import Fitting, TrainingData, expected_time, fit
+from regard.tasks.pruning import prune_translator
 from regard.tasks.recipe import DecodingConfig, Recipe, build_recipe
 from regard.tasks.runs import load_run
 from regard.training.config import TrainingConfig
@@ -140,3 +142,19 @@ def test_words_are_spelled_anew_in_every_epoch_while_training_alone(tmp_path: Pa
     assert [b.source.tolist() for b in other.loader(other.valid).batches(0)] == [
         b.source.tolist() for b in plain.loader(plain.valid).batches(0)
     ]
+
+
+def test_a_run_that_lacks_heads_is_no_origin(tmp_path: Path) -> None:
+    heads = dataclasses.replace(tiny.TRANSFORMER, num_heads=4)
+    origin = tiny.translator(heads)
+    prune_translator(origin, {"encoder.0.self_attention": [1, 3]})
+    data = TrainingData(tiny.LINES, VALID)
+    with pytest.raises(OptionError, match=r"lacks heads that were pruned \(encoder\.0\.self_attention 1, 3\)"):
+        fit(
+            recipe(heads),
+            data,
+            tmp_path / "run",
+            device=torch.device("cpu"),
+            origin=origin,
+            say=lambda text: None,
+        )

@@ -85,7 +85,8 @@ def run(*, options: Options) -> int:
         refuse_run(options.out)
     origin = origin_of(files, begun=options.resume and has_checkpoint(options.out))
     if origin is not None:
-        recipe = like_origin(recipe, Path(files["from"]))
+        refuse_other_model(options, origin)
+        recipe = like_origin(recipe, origin)
     data = read_data(files, recipe.seed)
     if not options.resume:
         remember(options.out, files, recipe)
@@ -169,15 +170,48 @@ def has_checkpoint(out: Path) -> bool:
     return bool(stored_steps(out))
 
 
-def like_origin(recipe: "Recipe", origin: Path) -> "Recipe":
-    """Take model and tokenizer of the run to go on from."""
+def refuse_other_model(options: Options, origin: "Translator") -> None:
+    """Refuse a recipe file that has a model or tokenizer of its own beside --from; of a preset, say what counts."""
+    from regard.tasks.recipe import read_toml
+
+    if options.preset is not None:
+        say(f"Of the preset {options.preset} all but model and tokenizer counts.")
+    if options.config is None:
+        return
+    given, kept = read_toml(options.config), described(origin)
+    others = [
+        f"{group}.{name} ({value!r}, not {kept[group].get(name)!r})"
+        for group in ("model", "tokenizer")
+        for name, value in given.get(group, {}).items()
+        if not fits(name, value, kept[group].get(name))
+    ]
+    if others:
+        raise OptionError(
+            f"--from goes on with the model and tokenizer of {options.from_}, and {options.config} has others: "
+            f"{', '.join(others)}. Take them out of it, or train anew without --from."
+        )
+
+
+def fits(name: str, given: Any, kept: Any) -> bool:
+    """Say whether a value is that of the run to go on from, whose vocabulary may be smaller than what was asked for."""
+    return bool(given >= kept) if name == "vocab_size" and isinstance(given, int) else bool(given == kept)
+
+
+def described(origin: "Translator") -> dict[str, dict[str, Any]]:
+    """Return model and tokenizer of a translator as a recipe has them."""
     import dataclasses
 
-    from regard.tasks.recipe import build_recipe, read_toml
+    model: Any = origin.model
+    source = origin.tokenizers.source
+    tokenizer = {**source.form._asdict(), "vocab_size": source.vocab_size, "shared": origin.tokenizers.shared}
+    return {"model": dataclasses.asdict(model.config), "tokenizer": tokenizer}
 
-    stored = {key: value for key, value in read_toml(origin / "train.toml").items() if key in ("model", "tokenizer")}
-    old = build_recipe(stored)
-    return dataclasses.replace(recipe, model=old.model, tokenizer=old.tokenizer)
+
+def like_origin(recipe: "Recipe", origin: "Translator") -> "Recipe":
+    """Take model and tokenizer of the translator to go on from, and check the recipe anew."""
+    from regard.tasks.recipe import as_values, build_recipe
+
+    return build_recipe({**as_values(recipe), **described(origin)})
 
 
 def named_files(options: Options) -> dict[str, str]:

@@ -20,10 +20,12 @@ from regard.data.report import examine
 from regard.data.spellings import RespelledSet
 from regard.data.text import Pairs, split_words
 from regard.data.tokenizers import TokenizerPair
+from regard.errors import OptionError
 from regard.generation.search import SearchOptions
 from regard.inspection.alignments.alignment_site import AlignmentSite, choose_site
 from regard.inspection.alignments.links import Gold
 from regard.inspection.alignments.wordtable import WordTable
+from regard.inspection.effects.pruning import pruned_heads
 from regard.models.catalogue import build_model
 from regard.models.roles import Seq2Seq
 from regard.tasks.evaluation import corpus_score, metrics, usual_tokenization
@@ -158,6 +160,13 @@ class Fitting:
 
     def built_model(self, origin: Translator | None) -> Seq2Seq:
         """Build the model on its device, with random weights or those of the translator to go on from."""
+        gone = {} if origin is None else pruned_heads(origin.model)
+        if gone:
+            told = "; ".join(f"{name} {', '.join(map(str, heads))}" for name, heads in gone.items())
+            raise OptionError(
+                f"The run to go on from lacks heads that were pruned ({told}), and such a model is not trained. "
+                "Go on from the run that they were taken from."
+            )
         model = build_model(
             self.recipe.model,
             source_vocab=self.tokenizers.source.vocab_size,
