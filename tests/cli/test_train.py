@@ -174,6 +174,15 @@ def test_a_device_that_is_not_there_leaves_nothing_behind(corpus: list[str], tmp
     assert not (tmp_path / "run").exists()
 
 
+def test_a_place_where_no_folder_can_be_is_refused_before_there_is_any_work(
+    corpus: list[str], tmp_path: Path, regard: Regard
+) -> None:
+    for out, nearest in ((Path(corpus[1]), corpus[1]), (Path(corpus[1]) / "run", corpus[1]), (Path("/dev/null"),) * 2):
+        result = regard("train", *corpus, "--out", str(out))
+        assert result.status == 2
+        assert f"--out {out} cannot be made: {nearest} is no folder that you may write to." in result.err
+
+
 def test_gold_alignments_choose_the_layer_and_head(corpus: list[str], tmp_path: Path, regard: Regard) -> None:
     (tmp_path / "gold").write_text("0-0 1-1 2-2\n" * 35, encoding="utf-8")
     valid = ["--valid-src", corpus[1], "--valid-tgt", corpus[3], "--valid-gold", str(tmp_path / "gold")]

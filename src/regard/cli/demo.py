@@ -10,7 +10,6 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from regard.cli.streams import complain, result_console, say
-from regard.cli.train import remember
 from regard.errors import OptionError
 
 if TYPE_CHECKING:
@@ -54,7 +53,6 @@ def run(*, options: Options | None = None) -> int:
         given["training"] = {"max_minutes": options.minutes}
     recipe = build_recipe(merged(preset("demo"), given))
     examples = splits(seed=options.seed)
-    remember(options.out, {"phrasebook": f"regard demo --seed {options.seed}"}, recipe)
     say(f"The phrasebook: {len(examples.train):,} sentences to learn from, such as: {examples.train[0].source}")
     with display(sys.stderr, recipe.training) as show_progress:
         outcome, translator = fit(
@@ -62,6 +60,7 @@ def run(*, options: Options | None = None) -> int:
             training_data(examples),
             options.out,
             device=chosen_device("auto"),
+            files={"phrasebook": f"regard demo --seed {options.seed}"},
             observers=[show_progress],
             say=say,
         )

@@ -1,5 +1,6 @@
 """`regard train`: a translator from parallel sentences."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,8 +89,6 @@ def run(*, options: Options) -> int:
         refuse_other_model(options, origin)
         recipe = like_origin(recipe, origin)
     data = read_data(files, recipe.seed)
-    if not options.resume:
-        remember(options.out, files, recipe)
     with display(sys.stderr, recipe.training) as show:
         observers = [show, *tensorboard_observers(options.tensorboard)]
         outcome, translator = fit(
@@ -97,14 +96,13 @@ def run(*, options: Options) -> int:
             data,
             options.out,
             device=device,
+            files=files,
             resume=options.resume,
             origin=origin,
             observers=observers,
             telemetry=options.telemetry,
             say=say,
         )
-    if options.resume:
-        write_recipe(options.out, files, recipe)  # its ends may be others now, for the next --resume too
     if translator is None:
         complain(f"stopped at step {outcome.step}. Go on with: regard train --resume --out {options.out}")
         return 128 + (outcome.signal or 2)
@@ -257,28 +255,12 @@ def read_data(files: dict[str, str], seed: int) -> "TrainingData":
 
 
 def refuse_run(out: Path) -> None:
-    """Refuse a folder that holds a run, begun or finished."""
+    """Refuse a folder that holds a run, begun or finished, or that cannot be made."""
     if (out / "checkpoints").exists() or (out / "manifest.json").exists():
         raise OptionError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
-
-
-def remember(out: Path, files: dict[str, str], recipe: "Recipe") -> None:
-    """Write train.toml: the files and the whole recipe."""
-    from regard.files import make_folder
-
-    refuse_run(out)
-    make_folder(out)
-    write_recipe(out, files, recipe)
-
-
-def write_recipe(out: Path, files: dict[str, str], recipe: "Recipe") -> None:
-    """Write train.toml."""
-    import tomli_w
-
-    from regard.files import write_whole
-    from regard.tasks.recipe import as_values
-
-    write_whole(out / "train.toml", tomli_w.dumps({"files": files, **as_values(recipe)}))
+    nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise OptionError(f"--out {out} cannot be made: {nearest} is no folder that you may write to. Choose another.")
 
 
 def remembered(options: Options) -> tuple[dict[str, str], "Recipe"]:

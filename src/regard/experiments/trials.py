@@ -12,17 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tomli_w
 import torch
 
 from regard.data.text import Pairs
 from regard.errors import OptionError
 from regard.experiments.entries import Entry, with_seed
-from regard.files import encode_json, make_folder, read_json, write_whole
+from regard.files import encode_json, read_json, write_whole
 from regard.inspection.alignments.links import Gold
 from regard.tasks.evaluation import evaluate
 from regard.tasks.fit import Say, TrainingData, fit
-from regard.tasks.recipe import Recipe, as_values, build_recipe, changes
+from regard.tasks.recipe import Recipe, build_recipe, changes
 from regard.tasks.runs import load_run, read_recipe
 from regard.tasks.translator import Translator
 from regard.training.config import TrainingConfig
@@ -148,15 +147,13 @@ def run_trial(
     recipe = with_seed(entry.recipe, number)
     begun = check_recipe(folder, recipe)
     if not (folder / "manifest.json").is_file():
-        if not begun:
-            make_folder(folder)
-            write_whole(folder / "train.toml", tomli_w.dumps({"files": dict(data.origin), **as_values(recipe)}))
         with shown(recipe.training) as display:
             outcome, translator = fit(
                 recipe,
                 TrainingData(data.train, data.valid, data.valid_gold),
                 folder,
                 device=device,
+                files=data.origin,
                 resume=begun,
                 observers=[display],
                 say=say,
