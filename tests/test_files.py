@@ -132,8 +132,13 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         write_whole(tmp_path / "none" / "a", b"2")
 
 
+def test_who_reads_what_is_missing_is_not_told_to_make_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(WorkError, match=r"Cannot read .*/none/a: No such file or directory\.$"):
+        read_bytes(tmp_path / "none" / "a", max_bytes=1)
+
+
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WorkError, match=rf"Cannot write {tmp_path}: Is a directory\."):
+    with pytest.raises(WorkError, match=rf"Cannot write {tmp_path}: Is a directory\. Name a file\."):
         write_whole(tmp_path, b"2")
 
 
@@ -200,6 +205,13 @@ def test_leftovers_are_known_by_their_names_and_nothing_else_is_removed(tmp_path
     assert names_in(tmp_path) == [".a.partial", ".hidden", "a.0123abcd.partial"]
 
 
+def test_a_link_to_nothing_in_the_place_of_a_folder_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("a")
+    write_folder(tmp_path / "a", [("one", b"1")])
+    assert names_in(tmp_path) == ["a"]
+    assert (tmp_path / "a" / "one").read_bytes() == b"1"
+
+
 def test_a_removed_folder_is_gone(tmp_path: Path) -> None:
     write_folder(tmp_path / "step", [("a", b"2")])
     remove_whole(tmp_path / "step")
@@ -234,7 +246,7 @@ def test_nan_is_not_written() -> None:
         (b'{"a": -Infinity}', "-Infinity is not a JSON number"),
         (b'{"a": 1, "b": 2, "a": 3}', "the key 'a' stands twice"),
         (b'{"a": ' + b"9" * 5_000 + b"}", "not valid JSON"),
-        (b"[]", "holds a JSON list; an object is needed"),
+        (b"[]", "holds a list; an object is needed"),
         (b'{"a":' * 65 + b"1" + b"}" * 65, "nested deeper than 64 levels"),
         (b'{"a":' + b"[" * 200_000, "nested deeper than 64 levels"),
         (b'{"a":"' + b"x" * 1_000 + b'"}', "larger than the 1,000 bytes"),

@@ -75,3 +75,8 @@ class DamagedError(WorkError):
 
 class DivergedError(WorkError):
     """A loss or a gradient was not finite too often in a row."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Write "1 pair" or "2 pairs"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

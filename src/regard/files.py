@@ -36,7 +36,9 @@ _ADVICE = {
     errno.ENOENT: "Make the folder first",
     errno.EACCES: "Choose a place that you may write to",
     errno.EROFS: "Choose a place that can be written to",
+    errno.EISDIR: "Name a file",
 }
+"""What helps who cannot write."""
 
 
 def write_whole(path: PathLike, data: bytes | str) -> None:
@@ -83,7 +85,7 @@ def write_folder(path: PathLike, files: Iterable[tuple[str, bytes]]) -> None:
             for name, content in files:
                 _write_synced(partial / name, content)
             _sync_folder(partial)
-            if target.exists():
+            if os.path.lexists(target):  # a link to nothing too
                 remove_whole(target)
             os.rename(partial, target)
         except BaseException:
@@ -174,13 +176,13 @@ def read_json(path: PathLike, *, max_bytes: int = 64 << 20, max_depth: int = 64)
     """
     content = read_bytes(path, max_bytes=max_bytes)
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=without_repeats, parse_constant=_refuse_constant)
     except RecursionError:
         raise DamagedError(f"{os.fspath(path)} is nested deeper than {max_depth} levels.") from None
     except ValueError as error:  # json's and Unicode's errors are of this family
         raise DamagedError(f"{os.fspath(path)} is not valid JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise DamagedError(f"{os.fspath(path)} holds a JSON {type(value).__name__}; an object is needed.")
+        raise DamagedError(f"{os.fspath(path)} holds {json_kind(value)}; an object is needed.")
     if not _is_shallow(value, max_depth):
         raise DamagedError(f"{os.fspath(path)} is nested deeper than {max_depth} levels.")
     return value
@@ -227,9 +229,14 @@ def _telling(verb: str, path: PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause = error.strerror or str(error)
-        advice = _ADVICE.get(error.errno or 0, "")
-        raise WorkError(f"Cannot {verb} {os.fspath(path)}: {cause}.{advice and f' {advice}.'}") from error
+        cause = f"{error.strerror or error}." if verb == "read" else why_not_written(error)
+        raise WorkError(f"Cannot {verb} {os.fspath(path)}: {cause}") from error
+
+
+def why_not_written(error: OSError) -> str:
+    """Say why something could not be written, and what to do about it where that is known."""
+    advice = _ADVICE.get(error.errno or 0, "")
+    return f"{error.strerror or error}.{advice and f' {advice}.'}"
 
 
 def _beside(target: Path) -> Path:
@@ -279,7 +286,14 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def json_kind(value: Any) -> str:
+    """Name the kind of a JSON value as its users know it."""
+    kinds = ((bool, "true or false"), (dict, "an object"), (list, "a list"), (str, "a text"), (int | float, "a number"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "null")
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dictionary of an object's pairs where each key stands once; for `json.loads`."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

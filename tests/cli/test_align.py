@@ -106,6 +106,8 @@ def test_given_links_are_joined_and_counted_from_0(hansards: Path, regard: Regar
             ["--links", "f", "--gold", "g", "--symmetrize", "union"],
             "--symmetrize joins the links of two directions: give --reverse-links as well.",
         ),
+        (["--links", "f", "--reverse-links", "g", "--json"], "--json is for judging by --gold, which is not given."),
+        (["--links", "f", "--reverse-links", "g", "--gold-base", "1"], "--gold-base is for judging by --gold"),
         (["--links", "f", "--gold", "g", "--base", "2"], "--base"),
         (["--links", "nowhere", "--gold", "g"], "nowhere cannot be read: No such file or directory."),
     ],
@@ -122,7 +124,7 @@ def test_files_of_different_length_and_broken_links_are_refused(hansards: Path, 
     gold = ("--gold", hansards / "gold")
     outcome = regard("align", "--links", hansards / "short", *gold)
     assert outcome.status == 2
-    assert f"{hansards / 'short'} has 1 lines and {hansards / 'gold'} has 2" in outcome.err
+    assert f"{hansards / 'short'} has 1 line and {hansards / 'gold'} has 2" in outcome.err
     outcome = regard("align", "--links", hansards / "forward", "--reverse-links", hansards / "short", *gold)
     assert outcome.status == 2
     assert f"{hansards / 'forward'} has 2 lines and {hansards / 'short'} has 1" in outcome.err

@@ -91,7 +91,7 @@ def test_text_is_held_out_by_source_sentence(
         *("--seeds", 2, "--out", out, "--model.hidden_dim=9"),
     )
     assert outcome.status == 0
-    assert "6 pairs are held out to score." in outcome.err
+    assert "Held out to score: 6 pairs." in outcome.err
     assert "warning" not in outcome.err
     found = json.loads((out / "comparison.json").read_text())
     assert found["pairs"]["test"] == 6

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from regard.errors import counted
 from tests.cli.conftest import Regard
 
 WHOLE = {
@@ -103,7 +104,8 @@ def test_unequal_lengths_are_always_refused_with_both_counts(run_folder: Path, r
         for command in ("score", "align", "evaluate"):
             outcome = regard(command, run_folder, "--src", tmp_path / "s", "--tgt", tmp_path / "t")
             assert (outcome.status, outcome.out) == (2, b"")
-            assert f"{tmp_path / 's'} has {counts[0]} lines and {tmp_path / 't'} has {counts[1]}" in outcome.err
+            lines = counted(counts[0], "line")
+            assert f"{tmp_path / 's'} has {lines} and {tmp_path / 't'} has {counts[1]}" in outcome.err
 
 
 def test_all_faults_of_both_files_are_told_at_once(run_folder: Path, regard: Regard, tmp_path: Path) -> None:

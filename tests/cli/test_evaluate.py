@@ -67,8 +67,8 @@ def test_pairs_that_are_too_long_are_translated_in_parts_and_told(
     outcome = regard("evaluate", run_folder, "--src", source, "--tgt", target, "--gold-alignments", gold, "--json")
     assert outcome.status == 0
     assert json.loads(outcome.out)["too_long"] == [2]
-    assert "1 pairs are longer than the model takes at once" in outcome.err
-    assert "Pairs 2." in outcome.err
+    assert "1 pair longer than the model takes at once" in outcome.err
+    assert "loss and alignment error rate: 2." in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -123,3 +123,13 @@ def test_an_empty_test_set_and_stray_options_are_refused(run_folder: Path, regar
     assert f"{empty} is empty." in outcome.err
     assert "--gold-base is for --gold-alignments" in regard("evaluate", run_folder, "--gold-base", 1).err
     assert "--output - would mix" in regard("evaluate", run_folder, "-o", "-").err
+
+
+def test_a_place_for_the_translations_that_cannot_be_is_told_before_there_are_any(
+    run_folder: Path, pair: tuple[Path, Path], regard: Regard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regard.tasks.evaluation.evaluate", None)
+    files = ("--src", pair[0], "--tgt", pair[1])
+    outcome = regard("evaluate", run_folder, *files, "-o", tmp_path / "none" / "out")
+    assert outcome.status == 2
+    assert f"{tmp_path / 'none' / 'out'} cannot be written: No such file or directory. Make the folder" in outcome.err

@@ -6,20 +6,15 @@ import pytest
 import torch
 
 import regard as package
+from regard.data.tokenizers import TokenizerConfig, TokenizerPair
 from tests.cli.conftest import Regard
 from tests.tasks import tiny
 
 
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
-    """A finished run with a recipe."""
-    folder = tiny.save(tmp_path / "origin")
-    sizes = {name: getattr(tiny.TRANSFORMER, name) for name in ("model_dim", "feed_forward_dim", "num_heads")}
-    layers = {name: getattr(tiny.TRANSFORMER, name) for name in ("encoder_layers", "decoder_layers")}
-    rows = [f"{name} = {value}" for name, value in {**sizes, **layers}.items()]
-    text = "\n".join(["[model]", 'kind = "transformer"', *rows, "[tokenizer]", "vocab_size = 300", ""])
-    (folder / "train.toml").write_text(text)
-    return folder
+    """A finished run, which says by itself what it is: no recipe is needed."""
+    return tiny.save(tmp_path / "origin")
 
 
 def arguments(pair: tuple[Path, Path], out: Path) -> list[object]:
@@ -76,6 +71,49 @@ def test_what_the_run_decides_is_no_option_of_fine_tuning(
     assert outcome.status == 2
     expected = f"--from goes on with the model and tokenizer of {origin}: leave out {option.partition('=')[0]}."
     assert expected in outcome.err
+    assert not (tmp_path / "tuned").exists()
+
+
+def test_what_a_recipe_file_decides_otherwise_is_refused(
+    regard: Regard, origin: Path, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """It was read and dropped."""
+    recipe = tmp_path / "own.toml"
+    recipe.write_text(
+        '[model]\nkind = "recurrent"\ndropout = 0.1\n[tokenizer]\nvocab_size = 8000\nkind = "unigram"\n'
+        "[training]\nmax_updates = 1\n"
+    )
+    outcome = regard(*arguments(pair, tmp_path / "tuned"), "--from", origin, "--config", recipe)
+    assert outcome.status == 2
+    assert (
+        f"{recipe} has others: model.kind ('recurrent', not 'transformer'), model.dropout (0.1, not 0.3), "
+        "tokenizer.kind ('unigram', not 'bpe'). Take them out of it, or train anew without --from."
+    ) in outcome.err
+    assert not (tmp_path / "tuned").exists()
+    recipe.write_text('[model]\nkind = "transformer"\nmodel_dim = 16\n[tokenizer]\nvocab_size = 8000\n')
+    outcome = regard(*arguments(pair, tmp_path / "tuned"), "--from", origin, "--config", recipe, *small())
+    assert outcome.status == 0, outcome.err
+
+
+def test_of_a_preset_that_is_named_model_and_tokenizer_do_not_count_which_is_told(
+    regard: Regard, origin: Path, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    given = [*arguments(pair, tmp_path / "tuned"), "--from", origin, "--preset", "gru-attention", *small()]
+    outcome = regard(*given)
+    assert outcome.status == 0, outcome.err
+    assert "Of the preset gru-attention all but model and tokenizer counts." in outcome.err
+
+
+def test_a_recipe_that_does_not_go_with_the_tokenizer_of_the_run_is_refused(
+    regard: Regard, pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unigram = TokenizerPair.train(tiny.LINES, TokenizerConfig(kind="unigram", vocab_size=300))
+    monkeypatch.setattr(tiny, "tokenizers", lambda: unigram)
+    origin = tiny.save(tmp_path / "origin")
+    given = [*arguments(pair, tmp_path / "tuned"), "--from", origin, "--data.subword_dropout=0.1"]
+    outcome = regard(*given)
+    assert outcome.status == 2
+    assert "leaves out merges, which a tokenizer of kind 'unigram' has not" in outcome.err
     assert not (tmp_path / "tuned").exists()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regard.files import write_folder
+from regard.files import digest, encode_json, read_json, write_folder
 from tests.cli.conftest import Regard
 from tests.tasks import tiny
 
@@ -74,6 +74,37 @@ def test_a_damaged_file_is_named(name: str, run_folder: Path, tmp_path: Path, re
     outcome = regard("info", run)
     assert (outcome.status, outcome.out) == (1, b"")
     assert f"{run / name} is not the file that was written" in outcome.err
+
+
+def test_what_no_training_wrote_counts_for_none(unfinished: Path, regard: Regard) -> None:
+    with (unfinished / "metrics.jsonl").open("ab") as file:
+        file.write(b'ss": 1}\n{"step": 11, "valid": 5, "best": true}\n[]\n\xff\n')
+    outcome = regard("info", unfinished)
+    assert outcome.status == 0
+    assert "step 5: loss 8.5" in outcome.out.decode()
+
+
+def test_a_config_that_describes_no_translator_is_refused(run_folder: Path, tmp_path: Path, regard: Regard) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    config = {**read_json(run / "config.json"), "training": 5}
+    (run / "config.json").write_bytes(encode_json(config))
+    manifest = read_json(run / "manifest.json")
+    manifest["files"]["config.json"] = {
+        "size": (run / "config.json").stat().st_size,
+        "sha256": digest(run / "config.json"),
+    }
+    (run / "manifest.json").write_bytes(encode_json(manifest))
+    outcome = regard("info", run)
+    assert outcome.status == 1
+    assert "config.json does not describe a translator: training: input should be a valid dictionary" in outcome.err
+
+
+def test_a_recipe_that_is_none_is_told(unfinished: Path, regard: Regard) -> None:
+    (unfinished / "train.toml").write_text("files = 5\n", encoding="utf-8")
+    outcome = regard("info", unfinished)
+    assert outcome.status == 2
+    assert "train.toml: files is 5 where a table is needed." in outcome.err
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path, regard: Regard) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from regard.cli.streams import Output, opened_output
+from regard.cli.streams import Output, opened_output, show_rows
 from regard.errors import OptionError, WorkError
 
 
@@ -71,3 +71,51 @@ def test_a_full_disk_is_told() -> None:
 
     with pytest.raises(WorkError, match=r"memory cannot be written: No space left on device\."):
         Output(Full(), "memory").line("a")
+
+
+class FullDisk(io.BytesIO):
+    """Says only when it is flushed that there is no room, as files do that gather what is written."""
+
+    full = True
+
+    def flush(self) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+
+
+def test_what_fails_only_when_it_is_flushed_is_told_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = r"^standard output cannot be written: No space left on device\. Free some space on that disk"
+    disk = FullDisk()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(disk))
+    with pytest.raises(WorkError, match=told), opened_output(None) as output:
+        output.line("one")
+    with pytest.raises(WorkError, match=told):
+        show_rows([("name", "value", "")])
+    disk.full = False
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_told_when_a_file_is_closed() -> None:
+    with (
+        pytest.raises(WorkError, match=r"^/dev/full cannot be written: No space"),
+        opened_output(Path("/dev/full")) as o,
+    ):
+        o.line("one")
+
+
+def test_a_reader_of_a_table_who_leaves_ends_the_command_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Left(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Left())
+    with pytest.raises(BrokenPipeError):
+        show_rows([("name", "value", "")])
+
+
+def test_a_file_in_a_folder_that_is_missing_is_refused_with_advice(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OptionError, match=r"none/a cannot be written: No such file .*\. Make the folder first\."),
+        opened_output(tmp_path / "none" / "a"),
+    ):
+        raise AssertionError("it must not come to this")

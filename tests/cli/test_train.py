@@ -37,7 +37,7 @@ def test_a_run_carries_all_that_its_translator_needs(corpus: list[str], tmp_path
     result = regard("train", *corpus, "--out", str(run), *TINY, "--max-updates", "4")
     assert result.status == 0
     assert result.out == b""
-    for told in ("35 pairs", "are held out", "parameters", "will take about", "The alignment is decoder.0"):
+    for told in ("35 pairs", "Held out to choose by: 1", "parameters", "will take about", "The alignment is decoder.0"):
         assert told in result.err
     names = {path.name for path in run.iterdir()}
     assert names >= {"config.json", "model.safetensors", "tokenizer.json", "train.toml", "metrics.jsonl", "checkpoints"}
@@ -110,6 +110,35 @@ def test_a_folder_with_a_run_is_not_written_over(corpus: list[str], tmp_path: Pa
     assert (run / "model.safetensors").read_bytes() == before
 
 
+def test_another_tokenizer_is_refused_on_resume(corpus: list[str], tmp_path: Path, regard: Regard) -> None:
+    """One of the same size: every number would mean another piece."""
+    run = tmp_path / "run"
+    assert regard("train", *corpus, "--out", str(run), *TINY, "--max-updates", "1").status == 0
+    text = (run / "tokenizer.json").read_text(encoding="utf-8")
+    vocabulary = json.loads(text)["model"]["vocab"]
+    one, other = (next(piece for piece, number in vocabulary.items() if number == wanted) for wanted in (100, 101))
+    swapped = text.replace(f'"{one}": 100', "...").replace(f'"{other}": 101', f'"{one}": 101')
+    (run / "tokenizer.json").write_text(swapped.replace("...", f'"{other}": 100'), encoding="utf-8")
+    result = regard("train", "--resume", "--out", str(run), "--max-updates", "2", "--threads", "1")
+    assert result.status == 1
+    assert f"{run / 'tokenizer.json'} is missing or not the file that the training in {run} began with" in result.err
+
+
+def test_other_values_are_named_on_resume(corpus: list[str], tmp_path: Path, regard: Regard) -> None:
+    """They were two digests that differ, told after the data had been read and encoded."""
+    run = tmp_path / "run"
+    assert regard("train", *corpus, "--out", str(run), *TINY, "--max-updates", "1").status == 0
+    given = ["--max-updates", "2", "--model.dropout=0.2", "--average=3"]
+    result = regard("train", "--resume", "--out", str(run), *given)
+    assert result.status == 2
+    assert "average was 5 and is 3" in result.err
+    assert "model.dropout was 0.3 and is 0.2" in result.err
+    assert "max_updates was" not in result.err
+    assert (
+        "Leave that out: what may change is training.max_updates, training.max_minutes, training.patience" in result.err
+    )
+
+
 def test_other_data_are_refused_on_resume(corpus: list[str], tmp_path: Path, regard: Regard) -> None:
     run = tmp_path / "run"
     assert regard("train", *corpus, "--out", str(run), *TINY, "--max-updates", "2").status == 0
@@ -143,6 +172,15 @@ def test_a_device_that_is_not_there_leaves_nothing_behind(corpus: list[str], tmp
     result = regard("train", *corpus, "--out", str(tmp_path / "run"), "--device", "cuda:99")
     assert result.status == 2
     assert not (tmp_path / "run").exists()
+
+
+def test_a_place_where_no_folder_can_be_is_refused_before_there_is_any_work(
+    corpus: list[str], tmp_path: Path, regard: Regard
+) -> None:
+    for out, nearest in ((Path(corpus[1]), corpus[1]), (Path(corpus[1]) / "run", corpus[1]), (Path("/dev/null"),) * 2):
+        result = regard("train", *corpus, "--out", str(out))
+        assert result.status == 2
+        assert f"--out {out} cannot be made: {nearest} is no folder that you may write to." in result.err
 
 
 def test_gold_alignments_choose_the_layer_and_head(corpus: list[str], tmp_path: Path, regard: Regard) -> None:

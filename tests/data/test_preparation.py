@@ -31,7 +31,7 @@ def test_what_cannot_be_used_is_left_out_by_line(tokenizers: TokenizerPair) -> N
 
 def test_a_set_of_which_nothing_is_left_is_refused(tokenizers: TokenizerPair) -> None:
     message = (
-        r"^None of the 3 pairs can be used: 1 have an empty side and 2 more than 2 tokens on a side\. "
+        r"^None of the 3 pairs can be used: 1 have an empty side and 2 have more than 2 tokens on a side\. "
         r"Raise the limit, or look at the files\.$"
     )
     with pytest.raises(DataError, match=message):

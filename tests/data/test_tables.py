@@ -80,13 +80,27 @@ def test_every_malformed_row_of_a_jsonl_is_named(tmp_path: Path) -> None:
     faults = faults_of(write(tmp_path / "a.jsonl", *rows, "[" * 100_000, '{"translation": "a"}'))
     assert faults[0].startswith(":2: not a JSON object (Expecting value")
     assert faults[1:5] == [
-        ":3: a JSON list where an object is needed.",
+        ":3: a list where an object is needed.",
         ":4: no text under 'fr'; the keys are 'en'.",
         ":5: no text under 'en' and 'fr'; the keys are 'en', 'fr'.",
         ":6: an escape such as \\ud800 is half of a character.",
     ]
     assert faults[5].startswith(":7: not a JSON object (")
     assert faults[6] == ":8: no text under 'en' and 'fr'; the keys are 'translation'."
+
+
+def test_a_json_value_is_called_as_its_users_call_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", "null", "true", "1.5", "3", '"a"', "[1]")
+    kinds = ("null", "true or false", "a number", "a number", "a text", "a list")
+    expected = [f":{number}: {kind} where an object is needed." for number, kind in enumerate(kinds, 1)]
+    assert faults_of(path) == expected
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    """One of its values would be dropped."""
+    rows = ('{"en": "a", "fr": "b"}', '{"en": "a", "en": "c", "fr": "b"}', '{"translation": {"en": "", "en": ""}}')
+    told = "not a JSON object (the key 'en' stands twice)."
+    assert faults_of(write(tmp_path / "a.jsonl", *rows)) == [f":2: {told}", f":3: {told}"]
 
 
 def test_a_header_without_the_columns_is_refused(tmp_path: Path) -> None:

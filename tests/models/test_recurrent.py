@@ -282,6 +282,11 @@ def test_a_source_longer_than_the_location_score_is_refused() -> None:
         model(*source([13]), target(1))
 
 
+def test_a_batch_without_a_sentence_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"source has no sentence; a batch needs at least 1\."):
+        build({}).encode(torch.zeros(0, 7, dtype=torch.long), torch.zeros(0, dtype=torch.long))
+
+
 @pytest.mark.parametrize(("length", "told"), [(0, "from 0 to 7"), (8, "from 5 to 8")])
 def test_lengths_that_a_source_cannot_have_are_refused(length: int, told: str) -> None:
     rows, _ = source(LENGTHS)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,13 @@ import pytest
 import torch
 
 from regard.data.text import Pairs
+from regard.data.tokenizers import TokenizerConfig
+from regard.errors import DataError, OptionError, WorkError
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
 from regard.tasks.fit import Fitting, TrainingData, expected_time, fit
-from regard.tasks.recipe import DecodingConfig, Recipe, build_recipe
+from regard.tasks.pruning import prune_translator
+from regard.tasks.recipe import DataConfig, DecodingConfig, Recipe, build_recipe
 from regard.tasks.runs import load_run
 from regard.training.config import TrainingConfig
 from tests.tasks import tiny
@@ -140,3 +145,48 @@ def test_words_are_spelled_anew_in_every_epoch_while_training_alone(tmp_path: Pa
     assert [b.source.tolist() for b in other.loader(other.valid).batches(0)] == [
         b.source.tolist() for b in plain.loader(plain.valid).batches(0)
     ]
+
+
+def test_nothing_is_written_where_there_is_nothing_to_train_on(tmp_path: Path) -> None:
+    short = dataclasses.replace(recipe(), data=DataConfig(max_length=1))
+    data = TrainingData(tiny.LINES, VALID)
+    with pytest.raises(DataError, match=r"None of the 15 pairs can be used: .* 15 have more than 1 token on a side"):
+        fit(short, data, tmp_path / "run", device=torch.device("cpu"), say=lambda text: None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_run_of_another_training_is_not_touched(tmp_path: Path) -> None:
+    """One that has just begun, and has no checkpoint yet."""
+    begun = fitting(recipe(), tmp_path, [])
+    hold = (
+        "import sys, pathlib; from regard.training.metrics import MetricsFile\n"
+        "file = MetricsFile(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    )
+    begun.opened_run({"src": "first"}, resume=False).close()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    command = [sys.executable, "-c", hold, str(tmp_path / "metrics.jsonl")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"held\n"
+        second = fitting(dataclasses.replace(recipe(), tokenizer=TokenizerConfig(vocab_size=280)), tmp_path, [])
+        with pytest.raises(WorkError, match="Another process trains into"):
+            second.opened_run({"src": "second"}, resume=False)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        other.kill()
+
+
+def test_a_run_that_lacks_heads_is_no_origin(tmp_path: Path) -> None:
+    heads = dataclasses.replace(tiny.TRANSFORMER, num_heads=4)
+    origin = tiny.translator(heads)
+    prune_translator(origin, {"encoder.0.self_attention": [1, 3]})
+    data = TrainingData(tiny.LINES, VALID)
+    with pytest.raises(OptionError, match=r"lacks heads that were pruned \(encoder\.0\.self_attention 1, 3\)"):
+        fit(
+            recipe(heads),
+            data,
+            tmp_path / "run",
+            device=torch.device("cpu"),
+            origin=origin,
+            say=lambda text: None,
+        )
+    assert not (tmp_path / "run").exists()

@@ -1,5 +1,6 @@
 """Recipes: where values come from, and every fault at once."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,12 @@ def test_the_later_option_wins_and_one_without_value_is_refused() -> None:
     assert overrides(["a.b=1", "a.c=2", "a.b=3"]) == {"a": {"b": 3, "c": 2}}
     with pytest.raises(OptionError, match=r"--seed has no value; write --seed=VALUE\."):
         overrides(["seed"])
+
+
+@pytest.mark.parametrize("option", ["=5", "model.=3", ".dropout=3", "a..b=5"])
+def test_an_option_that_names_nothing_is_refused(option: str) -> None:
+    with pytest.raises(OptionError, match=rf"^--{re.escape(option)} names no value of a recipe; write --NAME=VALUE"):
+        overrides([option])
 
 
 def test_a_model_of_another_kind_replaces_the_whole_model() -> None:

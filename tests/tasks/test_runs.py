@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from regard.data.tokenizers import TokenizerPair
-from regard.errors import DamagedError, OptionError, WorkError
+from regard.errors import ConfigError, DamagedError, OptionError, WorkError
 from regard.files import digest, encode_json, encode_tensors, read_tensors
 from regard.models.catalogue import build_model
 from regard.models.transformer import TransformerConfig
 from regard.tasks.load import load
-from regard.tasks.runs import save_run
+from regard.tasks.runs import read_recipe, save_run
 from regard.tasks.translator import Translator
 from tests.tasks import tiny
 
@@ -191,6 +191,8 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a layer that is too many": lambda config: config["model"].update(decoder_layers=1),
     "another width": lambda config: config["model"].update(feed_forward_dim=25),
     "a huge width": lambda config: config["model"].update(feed_forward_dim=10**12),
+    "a width that overflows": lambda config: config["model"].update(model_dim=10**12),
+    "a training that is a number": lambda config: config.update(training=5),
     "huge depth": lambda config: config["model"].update(encoder_layers=10**9),
 }
 
@@ -249,6 +251,19 @@ def test_weights_that_are_not_numbers_are_refused(run: Path) -> None:
         load(run)
 
 
+@pytest.mark.parametrize("kind", [torch.int32, torch.complex64, torch.float8_e4m3fn])
+def test_weights_of_another_type_are_refused(kind: torch.dtype, run: Path) -> None:
+    """Whole numbers were taken for weights; to ask whether numbers of 8 bits are finite failed."""
+    path = run / "model.safetensors"
+    tensors = read_tensors(path)
+    name = next(iter(tensors))
+    tensors[name] = tensors[name].to(kind)
+    path.write_bytes(encode_tensors(tensors, {"format": "pt"}))
+    seal(run)
+    with pytest.raises(DamagedError, match=f"{name} holds numbers of type {str(kind).removeprefix('torch.')}"):
+        load(run)
+
+
 def test_a_place_without_a_run_is_refused(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(OptionError, match=r"holds no finished run\. A run is a folder that"):
@@ -256,3 +271,17 @@ def test_a_place_without_a_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.toml").write_text("", encoding="utf-8")
     with pytest.raises(OptionError, match="its training has not finished: continue it with --resume"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("files = 5\n", "files is 5 where a table is needed"),
+        ("model = true\ndata = 3\n", "model is True where a table is needed"),
+        ("[files]\nsrc = 5\n", "files.src is 5, not text"),
+    ],
+)
+def test_a_recipe_with_single_values_for_tables_is_refused(written: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "train.toml").write_text(written, encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"^{tmp_path / 'train.toml'}: {told}\."):
+        read_recipe(tmp_path)

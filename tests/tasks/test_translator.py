@@ -170,7 +170,7 @@ def test_pairs_that_are_too_long_are_refused_by_number() -> None:
     ) as raised:
         translator.score(sources, targets)
     assert "pair 3: the target has" in str(raised.value)
-    with pytest.raises(DataError, match=r"There are 2 sources and 1 targets: give one for each\."):
+    with pytest.raises(DataError, match=r"2 sources and 1 target are given: give one for each\."):
         translator.align(["a", "b"], ["c"])
 
 

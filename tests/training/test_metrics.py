@@ -106,7 +106,7 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (7, hard))
     try:
-        with pytest.raises(WorkError, match=r"Cannot write .*metrics\.jsonl: File too large\."):
+        with pytest.raises(WorkError, match=r"Cannot write .*metrics\.jsonl: File too large\. The limit on"):
             file.add({"step": 2})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -14,7 +14,7 @@ from torch import nn
 from regard.data.batches import Batch
 from regard.data.loading import Loader
 from regard.errors import DamagedError, OptionError, WorkError
-from regard.training.checkpoints import checkpoint_folder, load, save, stored_steps
+from regard.training.checkpoints import Checkpoint, checkpoint_folder, load, save, stored_steps
 from regard.training.events import Warned
 from regard.training.loop import Trainer
 from regard.training.objectives import Loss
@@ -208,6 +208,28 @@ def test_to_resume_where_nothing_was_saved_is_to_start_and_is_said(tmp_path: Pat
     assert [event.text for event in recorder.of(Warned)] == [
         f"{tmp_path} holds no checkpoint yet: the training starts at its beginning."
     ]
+
+
+@pytest.mark.parametrize("now", [{"a.json": "2"}, {}, {"a.json": "1", "b.json": "1"}])
+def test_a_file_that_belongs_to_the_checkpoints_must_be_the_same_on_resume(now: dict[str, str], tmp_path: Path) -> None:
+    make_trainer(tmp_path, companions={"a.json": "1"}).fit()
+    named = "b.json" if len(now) == 2 else "a.json"
+    with pytest.raises(DamagedError, match=rf"^{tmp_path / named} is missing or not the file that the training in"):
+        make_trainer(tmp_path, companions=now).fit(resume=True)
+    make_trainer(tmp_path, companions={"a.json": "1"}).fit(resume=True)
+
+
+def test_checkpoints_that_know_no_files_beside_them_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of earlier versions."""
+
+    def save_without(run: Path, checkpoint: Checkpoint) -> Path:
+        state = {name: value for name, value in checkpoint.state.items() if name != "companions"}
+        return save(run, dataclasses.replace(checkpoint, state=state))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("regard.training.checkpoints.save", save_without)
+        make_trainer(tmp_path).fit()
+    make_trainer(tmp_path, companions={"a.json": "1"}).fit(resume=True)
 
 
 def test_a_training_of_other_data_is_not_taken_up(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from regard.cli.inputs import Count, Machine, OutputFile, PairFiles, Site, pair_chunks
 from regard.cli.streams import opened_output
-from regard.errors import OptionError
+from regard.errors import OptionError, counted
 
 if TYPE_CHECKING:
     from regard.data.text import Pairs
@@ -99,6 +99,9 @@ def refuse_mixture(folder: Path | None, options: Options) -> None:
         }
         if options.gold is None and options.reverse_links is None:
             raise OptionError("--links needs --gold to be judged by, or --reverse-links to be joined with.")
+        if options.gold is None and (options.json or options.gold_base):
+            name = "--json" if options.json else "--gold-base"
+            raise OptionError(f"{name} is for judging by --gold, which is not given.")
     else:
         others = {
             "--gold (for a run there is: regard evaluate --gold-alignments)": options.gold,
@@ -155,7 +158,7 @@ def given_links(options: Options) -> "list[Links]":
     back = [swap(line.possible) for line in read_pharaoh(options.reverse_links, base=options.base)]
     if len(links) != len(back):
         raise OptionError(
-            f"{options.links} has {len(links)} lines and {options.reverse_links} has {len(back)}: "
+            f"{options.links} has {counted(len(links), 'line')} and {options.reverse_links} has {len(back)}: "
             "line i of both must be of the same pair."
         )
     return [symmetrize(f, b, options.method) for f, b in zip(links, back, strict=True)]
@@ -179,7 +182,7 @@ def judge(links: "Sequence[Links]", options: Options) -> int:
     gold = read_pharaoh(options.gold, base=options.gold_base)
     if len(links) != len(gold):
         raise OptionError(
-            f"{options.links} has {len(links)} lines and {options.gold} has {len(gold)}: "
+            f"{options.links} has {counted(len(links), 'line')} and {options.gold} has {len(gold)}: "
             "line i of both must be of the same pair."
         )
     score = alignment_error_rate(links, gold)

@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 
 from regard.cli.inputs import Count, PairFiles, chosen_device, use_threads
 from regard.cli.streams import complain, opened_output, result_console, say
-from regard.errors import OptionError
+from regard.errors import OptionError, counted
 
 if TYPE_CHECKING:
     from regard.data.text import Pairs
@@ -184,12 +184,12 @@ def read_data(options: Options) -> "tuple[ComparisonData, Buckets]":
         test = read_pairs(options.test_src, options.test_tgt)
     else:
         train, test = hold_out(train, count=options.test_count, seed=1)
-        say(f"{len(test):,} pairs are held out to score.")
+        say(f"Held out to score: {counted(len(test), 'pair')}.")
     if options.valid_src is not None and options.valid_tgt is not None:
         valid = read_pairs(options.valid_src, options.valid_tgt)
     else:
         train, valid = hold_out(train, seed=1)
-        say(f"{len(valid):,} pairs are held out to choose by.")
+        say(f"Held out to choose by: {counted(len(valid), 'pair')}.")
     warn_of_known(train, test)
     return ComparisonData(train, valid, test, origin=origin(options)), BUCKETS
 

@@ -10,7 +10,6 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from regard.cli.streams import complain, result_console, say
-from regard.cli.train import remember
 from regard.errors import OptionError
 
 if TYPE_CHECKING:
@@ -54,7 +53,6 @@ def run(*, options: Options | None = None) -> int:
         given["training"] = {"max_minutes": options.minutes}
     recipe = build_recipe(merged(preset("demo"), given))
     examples = splits(seed=options.seed)
-    remember(options.out, {"phrasebook": f"regard demo --seed {options.seed}"}, recipe)
     say(f"The phrasebook: {len(examples.train):,} sentences to learn from, such as: {examples.train[0].source}")
     with display(sys.stderr, recipe.training) as show_progress:
         outcome, translator = fit(
@@ -62,6 +60,7 @@ def run(*, options: Options | None = None) -> int:
             training_data(examples),
             options.out,
             device=chosen_device("auto"),
+            files={"phrasebook": f"regard demo --seed {options.seed}"},
             observers=[show_progress],
             say=say,
         )
@@ -83,11 +82,11 @@ def tell_if_few(updates: int) -> None:
 def make_room(out: Path) -> None:
     """Remove an earlier demo; anything else that stands there is kept, and is a fault."""
     from regard.files import remove_whole
-    from regard.tasks.recipe import read_toml
+    from regard.tasks.runs import read_recipe
 
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not (out / "train.toml").is_file() or "phrasebook" not in read_toml(out / "train.toml").get("files", {}):
+    if not (out / "train.toml").is_file() or "phrasebook" not in read_recipe(out)[0]:
         raise OptionError(f"{out} is there already and is no demo's. Choose another folder with --out.")
     remove_whole(out)
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +12,7 @@ from cyclopts import Parameter
 
 from regard.cli.inputs import Count, Machine, PairFiles, RunFolder, Searching, Site, word_counts
 from regard.cli.streams import opened_output, result_console, say, show_rows
-from regard.errors import OptionError
+from regard.errors import OptionError, counted
 
 if TYPE_CHECKING:
     from regard.data.text import Pairs
@@ -62,30 +63,30 @@ def run(folder: RunFolder, /, *, options: Options | None = None) -> int:
 
     from regard.tasks.evaluation import evaluate, usual_tokenization
 
-    found = evaluate(
-        translator,
-        pairs.sources,
-        pairs.targets,
-        gold=gold,
-        options=options.searching.options(translator),
-        tokenize=options.tokenize or usual_tokenization(translator.tokenizers.target.form.split),
-        lowercase=options.lowercase,
-        batch_size=options.batch_size,
-        **names,
-    )
+    with opened_output(options.output) if options.output is not None else nullcontext() as output:
+        found = evaluate(
+            translator,
+            pairs.sources,
+            pairs.targets,
+            gold=gold,
+            options=options.searching.options(translator),
+            tokenize=options.tokenize or usual_tokenization(translator.tokenizers.target.form.split),
+            lowercase=options.lowercase,
+            batch_size=options.batch_size,
+            **names,
+        )
+        if output is not None:
+            for text in found.translations:
+                output.line(text)
     if found.too_long:
         numbers = ", ".join(str(number + 1) for number in found.too_long[:20])
         say(
-            f"{len(found.too_long)} pairs are longer than the model takes at once: they are translated in parts, and "
-            f"left out of loss and alignment error rate. Pairs {numbers}{' ...' if len(found.too_long) > 20 else ''}."
+            f"{counted(len(found.too_long), 'pair')} longer than the model takes at once, translated in parts and left "
+            f"out of loss and alignment error rate: {numbers}{' ...' if len(found.too_long) > 20 else ''}."
         )
-    if options.output is not None:
-        with opened_output(options.output) as output:
-            for text in found.translations:
-                output.line(text)
     if options.json:
-        with opened_output(None) as output:
-            output.line(json.dumps(described(found), ensure_ascii=False))
+        with opened_output(None) as printed:
+            printed.line(json.dumps(described(found), ensure_ascii=False))
     else:
         show(found)
     return 0

@@ -43,12 +43,13 @@ def facts_of(folder: Path) -> dict[str, Any]:
         OptionError: There is no run at this place.
         DamagedError: A file of a finished run is not what was written.
     """
-    from regard.tasks.recipe import read_toml
-    from regard.tasks.runs import checked_config
+    from regard.tasks.runs import checked_config, description, read_recipe
 
     unfinished = not (folder / "manifest.json").exists() and (folder / "train.toml").exists()
     config = {} if unfinished else checked_config(folder)
-    recipe = read_toml(folder / "train.toml") if (folder / "train.toml").exists() else {}
+    if not unfinished:
+        description(config, folder / "config.json")  # raises if it is none
+    files, recipe = read_recipe(folder) if (folder / "train.toml").exists() else ({}, {})
     last, best = measured(folder / "metrics.jsonl")
     return {
         "run": str(folder),
@@ -59,7 +60,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
         "max_length": config.get("max_length", recipe.get("data", {}).get("max_length")),
         "alignment": config.get("alignment"),
         "decoding": config.get("decoding", recipe.get("decoding")),
-        "files": recipe.get("files"),
+        "files": files or None,
         "training": config.get("training") or progress(last),
         "best_validation": best,
         "checkpoints": checkpoints(folder),
@@ -101,7 +102,7 @@ def measured(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
             continue
         if isinstance(line, dict):
             last = line
-            best = line if line.get("best") is True else best
+            best = line if line.get("best") is True and isinstance(line.get("valid"), dict) else best
     return last, None if best is None else {"step": best.get("step"), "scores": best.get("valid")}
 
 

@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from regard import __version__
 from regard.cli.inputs import split_recipe_options
-from regard.cli.streams import complain
+from regard.cli.streams import STANDARD_OUTPUT, complain, telling
 from regard.errors import InputError, WorkError
 
 COMMANDS = {
@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given = sys.argv[1:] if arguments is None else list(arguments)
         status = build_app()(split_recipe_options(given))
-        sys.stdout.flush()
+        with telling(STANDARD_OUTPUT):
+            sys.stdout.flush()
     except (CycloptsError, InputError) as error:
         complain(str(error))
         return 2

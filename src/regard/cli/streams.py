@@ -7,16 +7,18 @@ import stat
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from regard.errors import DataError, OptionError, WorkError
+from regard.files import why_not_written
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 GZIP_MAGIC = b"\x1f\x8b"
+STANDARD_OUTPUT = "standard output"
 
 
 def say(text: str) -> None:
@@ -29,11 +31,30 @@ def complain(text: str) -> None:
     say(f"regard: {text}")
 
 
+@contextmanager
+def telling(name: str) -> Iterator[None]:
+    """Name what could not be written, and why; that a reader has left is no fault."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise WorkError(f"{name} cannot be written: {why_not_written(error)}") from error
+
+
 def result_console() -> "Console":
     """Return what draws tables and maps on standard output."""
     from rich.console import Console
 
-    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    class ResultConsole(Console):
+        def print(self, *objects: Any, **how: Any) -> None:
+            with telling(STANDARD_OUTPUT):
+                super().print(*objects, **how)
+
+        def on_broken_pipe(self) -> None:
+            raise  # rich would end the program with a status of its own
+
+    return ResultConsole(file=sys.stdout, highlight=False, markup=False, emoji=False)
 
 
 def show_rows(rows: Iterable[tuple[str, str, str]]) -> None:
@@ -95,16 +116,13 @@ class Output:
 
     def line(self, text: str) -> None:
         """Write a line. A line feed in the text becomes a blank, for it would be read as a line's end."""
-        try:
+        with telling(self.name):
             self.stream.write(text.replace("\n", " ").encode("utf-8") + b"\n")
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise WorkError(f"{self.name} cannot be written: {error.strerror}.") from error
 
     def flush(self) -> None:
         """Let what was written arrive."""
-        self.stream.flush()
+        with telling(self.name):
+            self.stream.flush()
 
 
 @contextmanager
@@ -115,8 +133,9 @@ def opened_output(path: Path | None) -> Iterator[Output]:
     link is followed; a device or a pipe (`/dev/null`) is simply written to.
     """
     if path is None or str(path) == "-":
-        yield Output(sys.stdout.buffer, "standard output")
-        sys.stdout.buffer.flush()
+        output = Output(sys.stdout.buffer, STANDARD_OUTPUT)
+        yield output
+        output.flush()
         return
     target = Path(os.path.realpath(path))
     plain = target.is_file() or not target.exists()
@@ -124,17 +143,20 @@ def opened_output(path: Path | None) -> Iterator[Output]:
     try:
         stream = beside.open("wb")
     except OSError as error:
-        raise OptionError(f"{path} cannot be written: {error.strerror}.") from error
+        raise OptionError(f"{path} cannot be written: {why_not_written(error)}") from error
     try:
-        with stream:
-            yield Output(stream, str(path))
+        yield Output(stream, str(path))
+        with telling(str(path)):
             stream.flush()
             if plain:
                 os.fsync(stream.fileno())
-        if plain and target.exists():
-            beside.chmod(stat.S_IMODE(target.stat().st_mode))
-        if plain:
-            beside.replace(target)
+            stream.close()
+            if plain and target.exists():
+                beside.chmod(stat.S_IMODE(target.stat().st_mode))
+            if plain:
+                beside.replace(target)
     finally:
+        with suppress(OSError):  # it would say once more what could not be written
+            stream.close()
         if plain:
             beside.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """`regard train`: a translator from parallel sentences."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -85,10 +86,9 @@ def run(*, options: Options) -> int:
         refuse_run(options.out)
     origin = origin_of(files, begun=options.resume and has_checkpoint(options.out))
     if origin is not None:
-        recipe = like_origin(recipe, Path(files["from"]))
+        refuse_other_model(options, origin)
+        recipe = like_origin(recipe, origin)
     data = read_data(files, recipe.seed)
-    if not options.resume:
-        remember(options.out, files, recipe)
     with display(sys.stderr, recipe.training) as show:
         observers = [show, *tensorboard_observers(options.tensorboard)]
         outcome, translator = fit(
@@ -96,14 +96,13 @@ def run(*, options: Options) -> int:
             data,
             options.out,
             device=device,
+            files=files,
             resume=options.resume,
             origin=origin,
             observers=observers,
             telemetry=options.telemetry,
             say=say,
         )
-    if options.resume:
-        write_recipe(options.out, files, recipe)  # its ends may be others now, for the next --resume too
     if translator is None:
         complain(f"stopped at step {outcome.step}. Go on with: regard train --resume --out {options.out}")
         return 128 + (outcome.signal or 2)
@@ -169,15 +168,48 @@ def has_checkpoint(out: Path) -> bool:
     return bool(stored_steps(out))
 
 
-def like_origin(recipe: "Recipe", origin: Path) -> "Recipe":
-    """Take model and tokenizer of the run to go on from."""
+def refuse_other_model(options: Options, origin: "Translator") -> None:
+    """Refuse a recipe file that has a model or tokenizer of its own beside --from; of a preset, say what counts."""
+    from regard.tasks.recipe import read_toml
+
+    if options.preset is not None:
+        say(f"Of the preset {options.preset} all but model and tokenizer counts.")
+    if options.config is None:
+        return
+    given, kept = read_toml(options.config), described(origin)
+    others = [
+        f"{group}.{name} ({value!r}, not {kept[group].get(name)!r})"
+        for group in ("model", "tokenizer")
+        for name, value in given.get(group, {}).items()
+        if not fits(name, value, kept[group].get(name))
+    ]
+    if others:
+        raise OptionError(
+            f"--from goes on with the model and tokenizer of {options.from_}, and {options.config} has others: "
+            f"{', '.join(others)}. Take them out of it, or train anew without --from."
+        )
+
+
+def fits(name: str, given: Any, kept: Any) -> bool:
+    """Say whether a value is that of the run to go on from, whose vocabulary may be smaller than what was asked for."""
+    return bool(given >= kept) if name == "vocab_size" and isinstance(given, int) else bool(given == kept)
+
+
+def described(origin: "Translator") -> dict[str, dict[str, Any]]:
+    """Return model and tokenizer of a translator as a recipe has them."""
     import dataclasses
 
-    from regard.tasks.recipe import build_recipe, read_toml
+    model: Any = origin.model
+    source = origin.tokenizers.source
+    tokenizer = {**source.form._asdict(), "vocab_size": source.vocab_size, "shared": origin.tokenizers.shared}
+    return {"model": dataclasses.asdict(model.config), "tokenizer": tokenizer}
 
-    stored = {key: value for key, value in read_toml(origin / "train.toml").items() if key in ("model", "tokenizer")}
-    old = build_recipe(stored)
-    return dataclasses.replace(recipe, model=old.model, tokenizer=old.tokenizer)
+
+def like_origin(recipe: "Recipe", origin: "Translator") -> "Recipe":
+    """Take model and tokenizer of the translator to go on from, and check the recipe anew."""
+    from regard.tasks.recipe import as_values, build_recipe
+
+    return build_recipe({**as_values(recipe), **described(origin)})
 
 
 def named_files(options: Options) -> dict[str, str]:
@@ -215,7 +247,7 @@ def read_data(files: dict[str, str], seed: int) -> "TrainingData":
     ).read()
     if "valid_src" not in paths:
         train, valid = hold_out(pairs, seed=seed)
-        say(f"{len(valid):,} of {len(pairs):,} pairs are held out to choose by.")
+        say(f"Held out to choose by: {len(valid):,} of {len(pairs):,} pairs.")
         return TrainingData(train, valid)
     valid = read_pairs(paths["valid_src"], paths["valid_tgt"])
     gold = read_pharaoh(paths["valid_gold"], lengths=word_counts(valid)) if "valid_gold" in paths else None
@@ -223,33 +255,18 @@ def read_data(files: dict[str, str], seed: int) -> "TrainingData":
 
 
 def refuse_run(out: Path) -> None:
-    """Refuse a folder that holds a run, begun or finished."""
+    """Refuse a folder that holds a run, begun or finished, or that cannot be made."""
     if (out / "checkpoints").exists() or (out / "manifest.json").exists():
         raise OptionError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
-
-
-def remember(out: Path, files: dict[str, str], recipe: "Recipe") -> None:
-    """Write train.toml: the files and the whole recipe."""
-    from regard.files import make_folder
-
-    refuse_run(out)
-    make_folder(out)
-    write_recipe(out, files, recipe)
-
-
-def write_recipe(out: Path, files: dict[str, str], recipe: "Recipe") -> None:
-    """Write train.toml."""
-    import tomli_w
-
-    from regard.files import write_whole
-    from regard.tasks.recipe import as_values
-
-    write_whole(out / "train.toml", tomli_w.dumps({"files": files, **as_values(recipe)}))
+    nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise OptionError(f"--out {out} cannot be made: {nearest} is no folder that you may write to. Choose another.")
 
 
 def remembered(options: Options) -> tuple[dict[str, str], "Recipe"]:
     """Read train.toml back; only the ends of training may be others now."""
-    from regard.tasks.recipe import build_recipe, merged, overrides, read_toml
+    from regard.tasks.recipe import FREE, build_recipe, changes, merged, overrides
+    from regard.tasks.runs import read_recipe
 
     path = options.out / "train.toml"
     if not path.exists():
@@ -257,13 +274,19 @@ def remembered(options: Options) -> tuple[dict[str, str], "Recipe"]:
     fixed = (options.preset, options.config, options.seed, options.from_)
     if any(value is not None for value in fixed):
         raise OptionError(f"--resume goes on as {path} says: leave out --preset, --config, --seed and --from.")
-    values = read_toml(path)
-    files = values.pop("files", {})
-    values = merged(merged(values, overrides(options.set)), direct_values(options))
+    files, values = read_recipe(options.out)
+    recipe = build_recipe(merged(merged(values, overrides(options.set)), direct_values(options)))
+    free = [f"training.{name}" for name in FREE]
+    changed = [change for change in changes(build_recipe(values), recipe) if change.partition(" ")[0] not in free]
+    if changed:
+        raise OptionError(
+            f"--resume goes on as {path} says, but {'; '.join(changed)}. Leave that out: what may "
+            f"change is {', '.join(free)}."
+        )
     given = given_files(options)
     if options.pairs.given():  # they take the place of all that the pairs were read from
         files = {name: value for name, value in files.items() if name not in ("src", "tgt", "data", "columns")}
-    return {**files, **given}, build_recipe(values)
+    return {**files, **given}, recipe
 
 
 def tensorboard_observers(folder: Path | None) -> list[Any]:

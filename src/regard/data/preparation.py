@@ -9,7 +9,7 @@ from torch import Tensor
 from regard.data.batches import ParallelSet, TokenRows
 from regard.data.text import WORD, Pairs
 from regard.data.tokenizers import TokenizerPair
-from regard.errors import DataError
+from regard.errors import DataError, counted
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def prepare(pairs: Pairs, tokenizers: TokenizerPair, *, max_length: int) -> Prep
     kept = ~(empty | too_long)
     if not kept.any():
         raise DataError(
-            f"None of the {len(pairs)} pairs can be used: {int(empty.sum())} have an empty side "
-            f"and {int(too_long.sum())} more than {max_length} tokens on a side. "
+            f"None of the {counted(len(pairs), 'pair')} can be used: {int(empty.sum()):,} have an empty side and "
+            f"{int(too_long.sum()):,} have more than {counted(max_length, 'token')} on a side. "
             "Raise the limit, or look at the files."
         )
     examples = ParallelSet(source.keep(kept), target.keep(kept), _lines(pairs, kept))

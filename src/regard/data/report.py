@@ -8,6 +8,7 @@ import numpy.typing as npt
 from regard.data.batches import TokenRows
 from regard.data.preparation import Prepared
 from regard.data.text import Pairs, split_words
+from regard.errors import counted
 
 QUANTILES = {"median": 0.5, "90 %": 0.9, "99 %": 0.99, "longest": 1.0}
 
@@ -62,15 +63,15 @@ class Report:
 
     def __str__(self) -> str:
         left_out = [
-            _counted(self.empty, "with an empty side"),
-            _counted(self.too_long, f"of more than {self.max_length} tokens"),
+            _listed(self.empty, "with an empty side"),
+            _listed(self.too_long, f"of more than {counted(self.max_length, 'token')}"),
         ]
         curious = [
-            _counted(self.duplicates, "repeated"),
-            _counted(self.copied, "with the source as target"),
-            _counted(self.out_of_proportion, "out of proportion"),
+            _listed(self.duplicates, "repeated"),
+            _listed(self.copied, "with the source as target"),
+            _listed(self.out_of_proportion, "out of proportion"),
         ]
-        rows = [f"{self.pairs:,} pairs, {self.used:,} of them used"]
+        rows = [f"{counted(self.pairs, 'pair')}, {self.used:,} of them used"]
         rows += [f"  left out: {told}" for told in left_out if told]
         rows += [f"  look at: {told}" for told in curious if told]
         rows.append("  length".ljust(20) + "".join(f"{name:>9}" for name in QUANTILES))
@@ -130,7 +131,7 @@ def _out_of_proportion(pairs: Pairs, prepared: Prepared) -> list[int]:
     return [pairs.lines[index] for index in found.nonzero()[0].tolist()]
 
 
-def _counted(lines: list[int], what: str) -> str:
+def _listed(lines: list[int], what: str) -> str:
     """Say how many pairs are so, and where the first ones stand; nothing if none is."""
     if not lines:
         return ""

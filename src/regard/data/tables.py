@@ -8,6 +8,7 @@ from typing import Any
 
 from regard.data.text import Pairs, read_file
 from regard.errors import DataError, OptionError
+from regard.files import json_kind, without_repeats
 
 _JSON_SUFFIXES = {".jsonl", ".ndjson", ".json"}
 _LINE_END = re.compile(r"\r?\n")
@@ -125,11 +126,11 @@ def _first_keys(line: str) -> tuple[str, str] | None:
 
 def _json_row(line: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=without_repeats)
     except (ValueError, RecursionError) as error:
         raise _RowError(f"not a JSON object ({error}).") from None
     if isinstance(row, dict) and isinstance(row.get("translation"), dict):
         row = row["translation"]
     if not isinstance(row, dict):
-        raise _RowError(f"a JSON {type(row).__name__} where an object is needed.")
+        raise _RowError(f"{json_kind(row)} where an object is needed.")
     return row

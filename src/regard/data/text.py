@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from regard.errors import DataError, OptionError
+from regard.errors import DataError, OptionError, counted
 
 BLANKS = "\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 """Inside of a character class of a regular expression: the tab and all of Unicode's spaces (category Zs)."""
@@ -59,7 +59,7 @@ class Pairs:
     def __post_init__(self) -> None:
         if len(self.sources) != len(self.targets):
             raise DataError(
-                f"{len(self.sources)} sources and {len(self.targets)} targets are given: "
+                f"{counted(len(self.sources), 'source')} and {counted(len(self.targets), 'target')} are given: "
                 "one target is needed for each source."
             )
         if not self.lines:
@@ -138,7 +138,7 @@ def read_pairs(source: Path, target: Path) -> Pairs:
     sources, targets = (text.lines for text in texts)
     if sources is not None and targets is not None and len(sources) != len(targets):
         faults.append(
-            f"{source} has {len(sources)} lines and {target} has {len(targets)}: "
+            f"{source} has {counted(len(sources), 'line')} and {target} has {len(targets):,}: "
             "line i of the one must be the translation of line i of the other."
         )
     faults += [fault for text in texts for fault in text.faults.values()]
@@ -162,10 +162,13 @@ def hold_out(pairs: Pairs, *, count: int | None = None, seed: int = 1) -> tuple[
     for index, source in enumerate(pairs.sources):
         groups[" ".join(split_words(source)).casefold()].append(index)
     if len(groups) < 2:
-        raise DataError(f"The {len(pairs)} pairs have one source sentence among them: none can be held out.")
+        raise DataError(
+            f"There is one source sentence in {counted(len(pairs), 'pair')}: none can be held out. Give pairs with "
+            "other sources, or name the files to choose by and to score."
+        )
     wanted = max(1, min(1000, len(pairs) // 20)) if count is None else count
     if not 1 <= wanted < len(pairs):
-        raise OptionError(f"Of {len(pairs)} pairs, 1 to {len(pairs) - 1} can be held out; {wanted} are asked for.")
+        raise OptionError(f"Of {counted(len(pairs), 'pair')}, 1 to {len(pairs) - 1:,} can be held out, not {wanted:,}.")
     together = list(groups.values())
     order = np.random.default_rng(seed).permutation(len(together))
     held: set[int] = set()

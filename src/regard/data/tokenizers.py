@@ -7,6 +7,7 @@ token. tokenizer_format.py tells how; tokenizer_training.py finds the vocabulary
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -324,6 +325,12 @@ class TokenizerPair:
             target.unlink(missing_ok=True)
         else:
             write_whole(target, self.target.to_json())
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of the files that `save` writes, by their names."""
+        tokenizers = (self.source,) if self.shared else (self.source, self.target)
+        texts = [tokenizer.to_json().encode() for tokenizer in tokenizers]
+        return {name: sha256(text).hexdigest() for name, text in zip(_NAMES, texts, strict=False)}
 
     @classmethod
     def load(cls, folder: Path) -> "TokenizerPair":

@@ -12,18 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tomli_w
 import torch
 
 from regard.data.text import Pairs
 from regard.errors import OptionError
 from regard.experiments.entries import Entry, with_seed
-from regard.files import encode_json, make_folder, read_json, write_whole
+from regard.files import encode_json, read_json, write_whole
 from regard.inspection.alignments.links import Gold
 from regard.tasks.evaluation import evaluate
 from regard.tasks.fit import Say, TrainingData, fit
-from regard.tasks.recipe import Recipe, as_values, build_recipe, read_toml
-from regard.tasks.runs import load_run
+from regard.tasks.recipe import Recipe, build_recipe, changes
+from regard.tasks.runs import load_run, read_recipe
 from regard.tasks.translator import Translator
 from regard.training.config import TrainingConfig
 from regard.training.progress import Display
@@ -148,15 +147,13 @@ def run_trial(
     recipe = with_seed(entry.recipe, number)
     begun = check_recipe(folder, recipe)
     if not (folder / "manifest.json").is_file():
-        if not begun:
-            make_folder(folder)
-            write_whole(folder / "train.toml", tomli_w.dumps({"files": dict(data.origin), **as_values(recipe)}))
         with shown(recipe.training) as display:
             outcome, translator = fit(
                 recipe,
                 TrainingData(data.train, data.valid, data.valid_gold),
                 folder,
                 device=device,
+                files=data.origin,
                 resume=begun,
                 observers=[display],
                 say=say,
@@ -171,26 +168,14 @@ def check_recipe(folder: Path, recipe: Recipe) -> bool:
     """Say whether the run has come to a checkpoint, and refuse it if it got there with another recipe."""
     if not (folder / "checkpoints").exists() and not (folder / "manifest.json").exists():
         return False
-    stored = read_toml(folder / "train.toml")
-    stored.pop("files", None)
-    old, new = flat(as_values(build_recipe(stored))), flat(as_values(recipe))
-    changed = [
-        f"{name} was {old.get(name)} and is {new.get(name)}" for name in old | new if old.get(name) != new.get(name)
-    ]
+    _, stored = read_recipe(folder)
+    changed = changes(build_recipe(stored), recipe)
     if changed:
         raise OptionError(
             f"{folder} holds a run with another recipe: {'; '.join(changed)}. Compare with what it had, "
             "choose another folder with --out, or remove it."
         )
     return True
-
-
-def flat(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    """Write nested values as a.b = c."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= flat(value, f"{place}{name}.") if isinstance(value, Mapping) else {f"{place}{name}": value}
-    return found
 
 
 def measured(translator: Translator, data: ComparisonData, folder: Path) -> dict[str, Any]:

@@ -200,6 +200,8 @@ class Recurrent(Seq2Seq):
         """Read the source."""
         mask = Padding(source_lengths)
         lengths = mask.host_lengths or source_lengths.tolist()  # a mask does not know them while torch.compile traces
+        if not lengths:
+            raise ShapeError("source has no sentence; a batch needs at least 1.")
         if max(lengths) > source.shape[1] or min(lengths) < 1:
             raise ShapeError(
                 f"source_lengths goes from {min(lengths)} to {max(lengths)} and source has {source.shape[1]} tokens a "

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +20,18 @@ from regard.data.report import examine
 from regard.data.spellings import RespelledSet
 from regard.data.text import Pairs, split_words
 from regard.data.tokenizers import TokenizerPair
+from regard.errors import OptionError
+from regard.files import make_folder
 from regard.generation.search import SearchOptions
 from regard.inspection.alignments.alignment_site import AlignmentSite, choose_site
 from regard.inspection.alignments.links import Gold
 from regard.inspection.alignments.wordtable import WordTable
+from regard.inspection.effects.pruning import pruned_heads
 from regard.models.catalogue import build_model
 from regard.models.roles import Seq2Seq
 from regard.tasks.evaluation import corpus_score, metrics, usual_tokenization
-from regard.tasks.recipe import DECODED, Recipe
-from regard.tasks.runs import put_weights, save_run
+from regard.tasks.recipe import DECODED, FREE, Recipe
+from regard.tasks.runs import put_weights, save_run, write_recipe
 from regard.tasks.telemetry import AttentionLog
 from regard.tasks.translator import Translator
 from regard.training import precision
@@ -39,6 +42,7 @@ from regard.training.evaluation import measure
 from regard.training.events import Observer
 from regard.training.feed import to_device
 from regard.training.loop import Outcome, Trainer
+from regard.training.metrics import MetricsFile
 from regard.training.objectives import Loss, smoothed_cross_entropy
 from regard.training.optimizers import Optimizer
 from regard.training.progress import clock
@@ -74,19 +78,21 @@ def fit(
     out: Path,
     *,
     device: torch.device,
+    files: Mapping[str, str] | None = None,
     resume: bool = False,
     origin: Translator | None = None,
     observers: Sequence[Observer] = (),
     telemetry: int | None = None,
     say: Say,
 ) -> tuple[Outcome, Translator | None]:
-    """Train a translator into a run folder.
+    """Train a translator into a run folder, which is not touched before it is sure that there is enough to train on.
 
     Args:
         recipe: How.
         data: On what.
         out: The run.
         device: Where.
+        files: Where the data are from, by the options that name it; train.toml of the run says so.
         resume: Go on from the last checkpoint of the run.
         origin: A translator to go on from with its tokenizers, for fine-tuning.
         observers: Are told the events of training.
@@ -98,10 +104,13 @@ def fit(
     """
     fitting = Fitting(recipe, data, out, device, resume=resume, origin=origin, say=say)
     with ExitStack() as closing:
+        closing.enter_context(fitting.opened_run(files or {}, resume=resume))
         logs = [] if telemetry is None else [closing.enter_context(AttentionLog(fitting.model, out, every=telemetry))]
         trainer = fitting.trainer([*observers, *logs])
         fitting.say_expected_time(resume=resume)
         outcome = trainer.fit(resume=resume)
+    if resume:
+        write_recipe(out, files or {}, recipe)  # its ends may be others now, for the next time too
     if outcome.reason == "interrupted":
         return outcome, None
     return outcome, fitting.finish(outcome)
@@ -123,7 +132,6 @@ class Fitting:
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.data, self.out, self.device, self.say = recipe, data, out, device, say
-        out.mkdir(parents=True, exist_ok=True)
         self.tokenizers = self.chosen_tokenizers(resume, origin)
         self.model = self.built_model(origin)
         limits = [limit - 1 for limit in (self.model.max_source, self.model.max_target) if limit is not None]
@@ -143,11 +151,21 @@ class Fitting:
         if resume and (self.out / "tokenizer.json").exists():
             return TokenizerPair.load(self.out)
         if origin is not None:
-            tokenizers = origin.tokenizers
-        else:
-            tokenizers = TokenizerPair.train(self.data.train, self.recipe.tokenizer)
-        tokenizers.save(self.out)
-        return tokenizers
+            return origin.tokenizers
+        return TokenizerPair.train(self.data.train, self.recipe.tokenizer)
+
+    def opened_run(self, files: Mapping[str, str], *, resume: bool) -> MetricsFile:
+        """Make the run's folder, with what was decided so far; no other process can train into it from here on.
+
+        The file that is returned holds the folder as long as it is open.
+        """
+        make_folder(self.out)
+        held = MetricsFile(self.out / "metrics.jsonl")
+        if not (resume and (self.out / "tokenizer.json").exists()):
+            self.tokenizers.save(self.out)
+        if not resume:
+            write_recipe(self.out, files, self.recipe)
+        return held
 
     def prepared(self, name: str, pairs: Pairs) -> Prepared:
         """Encode pairs, and say what was left out."""
@@ -158,6 +176,13 @@ class Fitting:
 
     def built_model(self, origin: Translator | None) -> Seq2Seq:
         """Build the model on its device, with random weights or those of the translator to go on from."""
+        gone = {} if origin is None else pruned_heads(origin.model)
+        if gone:
+            told = "; ".join(f"{name} {', '.join(map(str, heads))}" for name, heads in gone.items())
+            raise OptionError(
+                f"The run to go on from lacks heads that were pruned ({told}), and such a model is not trained. "
+                "Go on from the run that they were taken from."
+            )
         model = build_model(
             self.recipe.model,
             source_vocab=self.tokenizers.source.vocab_size,
@@ -195,6 +220,7 @@ class Fitting:
             observers=observers,
             device=self.device,
             fingerprint=self.fingerprint(),
+            companions=self.tokenizers.digests(),
         )
 
     def say_expected_time(self, *, resume: bool) -> None:
@@ -278,9 +304,9 @@ class Fitting:
         return measure(self.model, self.objective, validation, self.device)
 
     def fingerprint(self) -> str:
-        """Return a digest of data and recipe, the ends of training left out: they may change on resume."""
+        """Return a digest of data and recipe, without what may be another when a run is resumed."""
         values = dataclasses.asdict(self.recipe)
-        for name in ("max_updates", "max_minutes", "patience", "keep", "log_every"):
+        for name in FREE:
             values["training"].pop(name)
         content = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
         for pairs in (self.data.train, self.data.valid):

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from regard.data.tokenizers import Encoding
-from regard.errors import DataError
+from regard.errors import DataError, counted
 
 
 class PairBatch(NamedTuple):
@@ -40,7 +40,9 @@ def text_pairs(sources: Iterable[str], targets: Iterable[str]) -> tuple[list[str
     """Return both sides as lists of one length, or raise."""
     sources, targets = list_of_texts("sources", sources), list_of_texts("targets", targets)
     if len(sources) != len(targets):
-        raise DataError(f"There are {len(sources)} sources and {len(targets)} targets: give one for each.")
+        raise DataError(
+            f"{counted(len(sources), 'source')} and {counted(len(targets), 'target')} are given: give one for each."
+        )
     return sources, targets
 
 

@@ -113,6 +113,9 @@ DECODED = ("bleu", "chrf")
 SELECTABLE = ("loss", "perplexity", "accuracy", *DECODED)
 """What `training.select_by` may name."""
 
+FREE = ("max_updates", "max_minutes", "patience", "keep", "log_every")
+"""Of `training`, what may be another when a run is resumed: it changes when training ends, not what it computes."""
+
 MOST_LAYERS = 1_000
 
 LARGEST_TOML, LONGEST_LINE, DEEPEST = 1 << 16, 5_000, 9
@@ -163,6 +166,8 @@ def overrides(options: Iterable[str]) -> dict[str, Any]:
         except (ValueError, RecursionError):
             value = text
         keys = path.replace("-", "_").split(".")
+        if not all(keys):
+            raise OptionError(f"--{option[:40]} names no value of a recipe; write --NAME=VALUE or --GROUP.NAME=VALUE.")
         if len(keys) > DEEPEST:
             raise OptionError(f"--{path[:40]}... is unknown: no value of a recipe lies so deep.")
         values = merged(values, nested(keys, value))
@@ -227,6 +232,24 @@ def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out, at every depth, what is None."""
     kept = {key: value for key, value in values.items() if value is not None}
     return {key: without_none(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
+
+
+def changes(old: Recipe, new: Recipe) -> list[str]:
+    """Say of each value that differs between two recipes what it was and what it is."""
+    before, after = flat(as_values(old)), flat(as_values(new))
+    return [
+        f"{name} was {before.get(name)} and is {after.get(name)}"
+        for name in before | after
+        if before.get(name) != after.get(name)
+    ]
+
+
+def flat(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """Write nested values as a.b = c."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{place}{name}.") if isinstance(value, Mapping) else {f"{place}{name}": value}
+    return found
 
 
 def told(detail: Any) -> str:

@@ -15,22 +15,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tomli_w
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from regard.data.tokenizers import TokenizerPair
-from regard.errors import DamagedError, InputError, OptionError
+from regard.errors import ConfigError, DamagedError, InputError, OptionError
 from regard.files import digest, encode_json, encode_tensors, read_json, read_tensors, write_whole
 from regard.generation.search import SearchOptions
 from regard.inspection.alignments.alignment_site import AlignmentSite
 from regard.inspection.effects.pruning import prune, pruned_heads
 from regard.models.catalogue import blueprint, build_model
 from regard.models.roles import Seq2Seq
-from regard.tasks.recipe import ModelConfig, told, unknown_names
+from regard.tasks.recipe import ModelConfig, Recipe, as_values, read_toml, told, unknown_names
 from regard.tasks.translator import Translator
 
 FORMAT = 1
+
+WEIGHTS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+"""Types that weights can be stored in; ours are float32."""
 
 
 def save_run(folder: Path, translator: Translator, model_config: Any, extra: Mapping[str, Any]) -> None:
@@ -65,6 +69,34 @@ def save_run(folder: Path, translator: Translator, model_config: Any, extra: Map
     names += ["tokenizer.target.json"] if (folder / "tokenizer.target.json").exists() else []
     entries = {name: {"size": (folder / name).stat().st_size, "sha256": digest(folder / name)} for name in names}
     write_whole(folder / "manifest.json", encode_json({"format": FORMAT, "files": entries}))
+
+
+def write_recipe(folder: Path, files: Mapping[str, str], recipe: Recipe) -> None:
+    """Write train.toml: the whole recipe, and the files by the options that name them."""
+    write_whole(folder / "train.toml", tomli_w.dumps({"files": dict(files), **as_values(recipe)}))
+
+
+def read_recipe(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Read the files and the values that train.toml holds; the values are not checked further.
+
+    Raises:
+        ConfigError: It cannot be read, or has single values where it should have tables.
+    """
+    path = folder / "train.toml"
+    values = read_toml(path)
+    tables = {"files"} | {name for name, value in dataclasses.asdict(Recipe()).items() if isinstance(value, dict)}
+    faults = [
+        f"{path}: {name} is {value!r} where a table is needed."
+        for name, value in values.items()
+        if name in tables and not isinstance(value, dict)
+    ]
+    files = {} if faults else values.pop("files", {})
+    faults += [
+        f"{path}: files.{name} is {value!r}, not text." for name, value in files.items() if type(value) is not str
+    ]
+    if faults:
+        raise ConfigError(faults)
+    return files, values
 
 
 def own_weights(model: Seq2Seq) -> dict[str, Tensor]:
@@ -114,6 +146,7 @@ class Description:
     usual_length: Annotated[int, Field(ge=1)] | None = None
     alignment: AlignmentSite | None
     decoding: SearchOptions
+    training: dict[str, Any] | None = None
     pruned_heads: dict[str, list[Annotated[int, Field(ge=0)]]] = field(default_factory=dict)
 
 
@@ -158,7 +191,9 @@ def restored_model(described: Description, tensors: Mapping[str, Tensor], folder
         check_weights(plan, tensors, path)
         model = build_model(described.model, **sizes)
         prune(model, described.pruned_heads)
-    except InputError as error:
+    except (InputError, RuntimeError, OverflowError) as error:
+        if isinstance(error, DamagedError):
+            raise
         raise DamagedError(f"{folder / 'config.json'} describes a model that cannot be: {error}") from error
     put_weights(model, tensors, path)
     return model
@@ -217,6 +252,11 @@ def check_weights(model: Seq2Seq, tensors: Mapping[str, Tensor], path: Path) -> 
         f"{name} has shape {list(tensors[name].shape)}, the model has {list(parameter.shape)}"
         for name, parameter in parameters.items()
         if name in tensors and tensors[name].shape != parameter.shape
+    ]
+    faults += [
+        f"{name} holds numbers of type {str(tensor.dtype).removeprefix('torch.')}"
+        for name, tensor in tensors.items()
+        if tensor.dtype not in WEIGHTS
     ]
     if faults:
         raise DamagedError(f"{path} does not fit the model that config.json describes: {'; '.join(faults)}.")

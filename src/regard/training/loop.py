@@ -9,7 +9,7 @@ interrupted anywhere goes on to the same numbers: bit for bit on CPUs, with the 
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -76,6 +76,8 @@ class Trainer:
         observers: Are told every event, in order.
         device: Where the model is.
         fingerprint: What must be the same on resume, such as a digest of the data and the configuration.
+        companions: Digests of files in the run that checkpoints mean nothing without, such as the tokenizer's, by their
+            names; they must be the same on resume too.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Trainer:
         observers: Sequence[Observer] = (),
         device: torch.device | None = None,
         fingerprint: str = "",
+        companions: Mapping[str, str] | None = None,
     ) -> None:
         if config.patience is not None and validation is None:
             raise OptionError(f"patience ({config.patience}) counts validations: it needs a validation set.")
@@ -100,7 +103,7 @@ class Trainer:
         self.model, self.optimizer, self.objective = model, optimizer, objective
         self.schedule, self.config, self.run = schedule, config, run
         self.batches, self.validation, self.evaluate = batches, validation, evaluate
-        self.observers, self.fingerprint = observers, fingerprint
+        self.observers, self.fingerprint, self.companions = observers, fingerprint, dict(companions or {})
         self.device = device or torch.device("cpu")
 
     def fit(self, *, resume: bool = False) -> Outcome:
@@ -164,6 +167,7 @@ class Trainer:
                 f"The training in {self.run} had other data or another configuration (its fingerprint is "
                 f"{stored.get('fingerprint')!r}, now it is {self.fingerprint!r}). Resume with what it had."
             )
+        self._require_companions(stored.get("companions", self.companions))  # earlier checkpoints do not know them
         self.state = TrainingState.from_json(stored, by=self.config.select_by, patience=self.config.patience)
         random = RandomState.from_json(stored.get("random", {}))
         restore_weights(self.model, self.optimizer, checkpoint.weights)
@@ -179,6 +183,16 @@ class Trainer:
             )
         self._saved_step = checkpoint.step
         return self.state.metrics_bytes
+
+    def _require_companions(self, stored: object) -> None:
+        """Raise if a file is not the one that the checkpoint was made beside."""
+        before = stored if isinstance(stored, Mapping) else {}
+        others = [name for name in {**before, **self.companions} if before.get(name) != self.companions.get(name)]
+        if others:
+            raise DamagedError(
+                f"{self.run / others[0]} is missing or not the file that the training in {self.run} began with: its "
+                "SHA-256 differs. Put that file back, or start again with another folder."
+            )
 
     def _train(self) -> Reason:
         while True:
@@ -341,6 +355,7 @@ class Trainer:
                 **state.to_json(),
                 "random": RandomState.capture(self.device).to_json(),
                 "fingerprint": self.fingerprint,
+                "companions": self.companions,
                 "threads": torch.get_num_threads(),
             },
         )

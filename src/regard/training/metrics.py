@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from regard.errors import WorkError
-from regard.files import hold
+from regard.files import hold, why_not_written
 from regard.training.objectives import Loss
 
 
@@ -122,7 +122,7 @@ class MetricsFile:
         try:
             yield
         except OSError as error:
-            raise WorkError(f"Cannot write {self.path}: {error.strerror or error}.") from error
+            raise WorkError(f"Cannot write {self.path}: {why_not_written(error)}") from error
 
 
 def _finite(value: Any) -> Any:
