@@ -15,11 +15,10 @@ from regard.data.tokenizers import TokenizerConfig
 from regard.errors import DataError, OptionError, WorkError
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
-from regard.tasks.fit import Fitting, TrainingData, expected_time, fit
+from regard.tasks.fit import Fitting, TrainingData, fit
 from regard.tasks.pruning import prune_translator
 from regard.tasks.recipe import DataConfig, DecodingConfig, Recipe, build_recipe
 from regard.tasks.runs import load_run
-from regard.training.config import TrainingConfig
 from tests.tasks import tiny
 
 VALID = Pairs(["the dog sleeps", "i sleep"], ["le chien dort", "je dors"])
@@ -91,40 +90,12 @@ def test_validations_translate_only_where_it_is_asked_for(tmp_path: Path, at_val
     assert all(({"bleu", "chrf"} <= names) == at_validation for names in measured)
 
 
-def test_the_expected_time_is_told_whatever_ends_the_training() -> None:
-    assert expected_time(TrainingConfig(max_updates=120), 0.5, 40.0) == (
-        "120 updates (3.0 epochs) will take about 1:00 without validation."
-    )
-    assert expected_time(TrainingConfig(max_updates=120, max_minutes=2), 0.5, 40.0) == (
-        "120 updates (3.0 epochs) will take about 1:00 without validation."
-    )
-    assert expected_time(TrainingConfig(max_updates=120), 0.5, 40.0, done=80) == (
-        "40 updates (1.0 epochs) will take about 0:20 without validation."
-    )
-    for config in (TrainingConfig(max_minutes=1.5), TrainingConfig(max_updates=10_000, max_minutes=1.5)):
-        assert expected_time(config, 0.5, 40.0) == (
-            "1:30 will do for about 180 updates (4.5 epochs) without validation."
-        )
-    assert expected_time(TrainingConfig(patience=3), 0.5, 40.0) == (
-        "An epoch will take about 0:20; 3 validations in a row without a better one end the training."
-    )
-
-
-def test_a_schedule_that_does_not_fit_into_the_training_is_told(tmp_path: Path) -> None:
-    given = recipe()
-    said: list[str] = []
+def test_the_expected_time_and_a_schedule_that_does_not_fit_are_told(tmp_path: Path) -> None:
+    given, said = recipe(), list[str]()
     schedule = dataclasses.replace(given.schedule, kind="cosine", warmup=1_000)
-    fitting(dataclasses.replace(given, schedule=schedule), tmp_path / "short", said).say_how_the_schedule_fits()
-    assert said[-1] == "The warm-up takes 2 updates, half of the training, not 1,000."
-    schedule = dataclasses.replace(given.schedule, kind="linear", total=3)
-    fitting(dataclasses.replace(given, schedule=schedule), tmp_path / "long", said).say_how_the_schedule_fits()
-    assert said[-1] == (
-        "From update 3 on the learning rate stays at 0: the schedule has no more. For a longer fall train anew with "
-        "--schedule.total=4."
-    )
-    said.clear()
-    fitting(given, tmp_path / "fitting", said).say_how_the_schedule_fits()
-    assert not any("warm-up" in text or "schedule" in text for text in said)
+    fitting(dataclasses.replace(given, schedule=schedule), tmp_path, said).say_expected_time(resume=False)
+    assert said[-2] == "The warm-up takes 2 updates, half of the training, not 1,000."
+    assert said[-1].startswith("4 updates (")
 
 
 def test_words_are_spelled_anew_in_every_epoch_while_training_alone(tmp_path: Path) -> None:

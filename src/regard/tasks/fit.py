@@ -30,6 +30,7 @@ from regard.inspection.effects.pruning import pruned_heads
 from regard.models.catalogue import build_model
 from regard.models.roles import Seq2Seq
 from regard.tasks.evaluation import corpus_score, metrics, usual_tokenization
+from regard.tasks.expectations import expected_time, schedule_notes
 from regard.tasks.recipe import DECODED, FREE, Recipe
 from regard.tasks.runs import put_weights, save_run, write_recipe
 from regard.tasks.telemetry import AttentionLog
@@ -37,7 +38,6 @@ from regard.tasks.translator import Translator
 from regard.training import precision
 from regard.training.averaging import Average, average_checkpoints
 from regard.training.checkpoints import stored_steps
-from regard.training.config import TrainingConfig
 from regard.training.evaluation import measure
 from regard.training.events import Observer
 from regard.training.feed import to_device
@@ -45,9 +45,7 @@ from regard.training.loop import Outcome, Trainer
 from regard.training.metrics import MetricsFile
 from regard.training.objectives import Loss, smoothed_cross_entropy
 from regard.training.optimizers import Optimizer
-from regard.training.progress import clock
 from regard.training.randomness import preserved
-from regard.training.schedules import ending_at
 from regard.training.selection import LOWER_IS_BETTER
 
 SITE_PAIRS = 500
@@ -236,23 +234,10 @@ class Fitting:
             self.objective(self.model, batch).loss.backward()
             seconds = (time.perf_counter() - started) * self.recipe.training.accumulate
         self.model.zero_grad(set_to_none=True)
-        self.say_how_the_schedule_fits()
+        for note in schedule_notes(self.recipe.schedule, self.recipe.training.max_updates):
+            self.say(note)
         done = max(stored_steps(self.out), default=0) if resume else 0
         self.say(expected_time(self.recipe.training, seconds, len(batches) / self.recipe.training.accumulate, done))
-
-    def say_how_the_schedule_fits(self) -> None:
-        """Say where the schedule's warm-up or fall does not fit into the training."""
-        schedule, updates = self.recipe.schedule, self.recipe.training.max_updates
-        if updates is None:
-            return
-        warmup = ending_at(schedule, updates).warmup
-        if warmup < schedule.warmup:
-            self.say(f"The warm-up takes {warmup:,} updates, half of the training, not {schedule.warmup:,}.")
-        if schedule.kind in ("cosine", "linear") and schedule.total is not None and schedule.total < updates:
-            self.say(
-                f"From update {schedule.total:,} on the learning rate stays at {schedule.floor:g}: the schedule has no "
-                f"more. For a longer fall train anew with --schedule.total={updates}."
-            )
 
     def objective(self, model: nn.Module, batch: Batch) -> Loss:
         """Run the model on a batch; smoothing is for training alone."""
@@ -368,31 +353,3 @@ class Fitting:
         links = {n: translator.candidate_links(seen) for n, seen in translator.attention(pairs.sources, pairs.targets)}
         chosen_by: Literal["gold", "word table"] = "word table" if self.data.gold is None else "gold"
         return choose_site([links[n] for n in range(len(pairs))], references, chosen_by=chosen_by)
-
-
-def expected_time(config: TrainingConfig, seconds: float, epoch: float, done: int = 0) -> str:
-    """Say how long a training will take about, or how many updates its minutes allow.
-
-    Args:
-        config: Its ends.
-        seconds: Of an update.
-        epoch: Updates of an epoch.
-        done: Updates of earlier sessions.
-    """
-    updates = None if config.max_updates is None else max(0, config.max_updates - done)
-    minutes = config.max_minutes
-    if minutes is not None and (updates is None or updates * seconds > 60 * minutes):
-        allowed = round(60 * minutes / seconds)
-        return (
-            f"{clock(60 * minutes)} will do for about {allowed:,} updates ({allowed / epoch:.1f} epochs) without "
-            "validation."
-        )
-    if updates is not None:
-        return (
-            f"{updates:,} updates ({updates / epoch:.1f} epochs) will take about {clock(updates * seconds)} without "
-            "validation."
-        )
-    return (
-        f"An epoch will take about {clock(epoch * seconds)}; {config.patience} validations in a row without a better "
-        "one end the training."
-    )

@@ -38,7 +38,7 @@ class ScheduleConfig:
         if self.kind not in get_args(Kind):
             faults.append(f"kind '{self.kind}' is none of {', '.join(get_args(Kind))}.")
         if not (self.peak > 0 and math.isfinite(self.peak)):
-            faults.append(f"peak ({self.peak}) must be above 0: it is the highest learning rate.")
+            faults.append(f"peak ({self.peak}) must be a finite number above 0: it is the highest learning rate.")
         if not 0 <= self.floor <= self.peak:
             faults.append(f"floor ({self.floor}) must lie between 0 and peak ({self.peak}).")
         if self.warmup < 0:
