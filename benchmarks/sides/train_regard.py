@@ -28,7 +28,9 @@ def main() -> None:
     source, target, valid_source, valid_target = map(Path, sys.argv[1:])
     recipe = build_recipe(merged(preset("transformer-tiny"), SAME_FOR_ALL))
     data = TrainingData(read_pairs(source, target), read_pairs(valid_source, valid_target))
-    fitting = Fitting(recipe, data, Path("regard-run"), torch.device("cpu"), resume=False, origin=None, say=print)
+    run = Path("regard-run")
+    run.mkdir()
+    fitting = Fitting(recipe, data, run, torch.device("cpu"), resume=False, origin=None, say=print)
     clock: list[UpdateClock] = []
 
     def observe(event: Event) -> None:

@@ -7,9 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from regard.attention.attend import Attention, observers
+from regard.attention.attend import EVERYTHING, Attention, observers
+from regard.attention.biases import Alibi
 from regard.attention.call import AttentionCall
+from regard.attention.lengths import Padding
+from regard.attention.normalizers import Sparsemax
+from regard.attention.patterns import Causal, Window
 from regard.attention.positions import SinusoidalPositions
+from regard.attention.scores import Cosine
 from regard.attention.ways import fused
 from regard.generation.plain import plain
 from regard.models.recurrent import Recurrent, RecurrentConfig
@@ -161,6 +166,44 @@ def test_a_view_takes_the_ways_of_the_model_and_is_observed() -> None:
     with Noted() as noted:
         view(heads, attention.remember(heads, heads))
     assert [fused.why_not(call) for call in noted.calls] == [None]
+
+
+ATTENTIONS: list[Callable[[], Attention]] = [
+    Attention,
+    lambda: Attention(dropout=0.5),
+    lambda: Attention(score=Cosine(3.0)),
+    lambda: Attention(normalizer=Sparsemax()),
+    lambda: Attention(soft_cap=2.0),
+    lambda: Attention(scale=0.3),
+    lambda: Attention(way="reference"),
+]
+CALLS: list[dict[str, Any]] = [{}, {"mask": Causal()}, {"bias": Alibi(6)}, {"offset": 4, "mask": Window(2, 0)}]
+
+
+@pytest.mark.parametrize("build", ATTENTIONS)
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("key_heads", [6, 2])
+def test_a_view_attends_as_the_module_does_to_the_last_bit(
+    build: Callable[[], Attention], train: bool, dtype: torch.dtype, key_heads: int
+) -> None:
+    torch.manual_seed(7)
+    attention = build().train(train)
+    query, key = torch.randn(2, 6, 5, 3, dtype=dtype), torch.randn(2, key_heads, 7, 3, dtype=dtype)
+    view = plain(attention)
+    for mask in (EVERYTHING, Padding(torch.tensor([7, 4]))):
+        memory = attention.remember(key, key, mask)
+        for call in CALLS:
+            for autocast in (False, True):
+                with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+                    found = [seeded(one, query, memory, **call) for one in (view, attention)]
+                assert found[0].dtype == found[1].dtype
+                assert torch.equal(*found)
+
+
+def seeded(attention: Attention, *given: Any, **options: Any) -> Tensor:
+    torch.manual_seed(11)
+    return attention(*given, **options)  # type: ignore[no-any-return]
 
 
 def test_a_model_stays_itself_where_attention_is_observed() -> None:

@@ -6,13 +6,20 @@ and a token at a time, that takes longer than the arithmetic (`benchmarks/step.p
 
 from typing import Any, TypeVar, cast
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.jit import ScriptModule
+from torch.nn import functional
 from torch.nn.modules import module as modules
 
-from regard.attention.attend import observers
-from regard.attention.normalizers import Normalizer
-from regard.attention.scores import Score
+from regard.attention.attend import EVERYTHING, Attention, observers
+from regard.attention.autocast import autocasts
+from regard.attention.biases import Bias
+from regard.attention.call import Memory
+from regard.attention.masks import Everything, Mask
+from regard.attention.normalizers import Normalizer, Softmax
+from regard.attention.scores import ScaledDot, Score
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -32,9 +39,49 @@ def plain(model: Model) -> Model:
     return cast(Model, _view(model))
 
 
+class _FusedAttention(Attention):
+    """Attention as most models have it: where nothing is hidden or added, PyTorch's function is all there is to do."""
+
+    def forward(
+        self,
+        query: Float[Tensor, "B H Q D"],
+        memory: Memory,
+        *,
+        mask: Mask | Tensor = EVERYTHING,
+        bias: Bias | Tensor | None = None,
+        offset: int = 0,
+    ) -> Float[Tensor, "B H Q E"]:
+        """Attend without a call where nobody would see it."""
+        key, value, hidden, _ = memory
+        if (
+            not observers
+            and bias is None
+            and isinstance(mask, Everything)
+            and isinstance(hidden, Everything)
+            and query.dtype in (torch.float32, torch.float64)  # half precision goes other ways on CPUs
+            and query.shape[1] == key.shape[1]
+            and not autocasts(query)
+        ):
+            return functional.scaled_dot_product_attention(query, key, value)
+        return super().forward(query, memory, mask=mask, bias=bias, offset=offset)
+
+
+def _fuses(module: nn.Module) -> bool:
+    """Say whether a module's attention is the softmax of scaled products, with nothing else."""
+    return (
+        type(module) is Attention
+        and type(module.score) is ScaledDot
+        and type(module.normalizer) is Softmax
+        and module.soft_cap is None
+        and module.scale is None
+        and module.way == "auto"
+        and not (module.training and module.dropout)
+    )
+
+
 def _view(module: nn.Module) -> nn.Module:
     own = module.__dict__
-    kind = _plain_kind(type(module))
+    kind = _plain_kind(_FusedAttention if _fuses(module) else type(module))
     if (
         kind is None
         or own["_forward_hooks"]
