@@ -139,11 +139,11 @@ def test_other_lengths_need_no_other_graph() -> None:
 
 @pytest.mark.parametrize("name", ["plain", "causal", "window", "padding"])
 def test_other_sizes_need_no_other_graph(name: str) -> None:
-    masks = {"plain": None, "causal": Causal(), "window": Causal() & Window(3, 1), "padding": Causal()}
+    masks = {"plain": EVERYTHING, "causal": Causal(), "window": Causal() & Window(3, 1), "padding": Causal()}
     torch.manual_seed(1)
 
     def run(query: Tensor, key: Tensor, lengths: Tensor) -> Tensor:
-        mask = masks[name] or EVERYTHING
+        mask = masks[name]
         return attend(query, key, key, mask=mask & Padding(lengths) if name == "padding" else mask)
 
     for number, (batch, length) in enumerate([(2, 7), (3, 5), (5, 13)]):
