@@ -10,10 +10,11 @@ are scarce in Tatoeba. What was found is kept in benchmarks/by_length/SUBJECT, a
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from comparisons import keep, section
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "by_length"
@@ -37,10 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     for subject in options.only:
         subprocess.run(command(subject, options), check=True)
-        kept = RESULTS / subject
-        kept.mkdir(parents=True, exist_ok=True)
-        for name in ("comparison.md", "comparison.json", "comparison.png"):
-            shutil.copy(options.runs / subject / name, kept / name)
+        keep(options.runs / subject, RESULTS / subject)
     write_page()
 
 
@@ -63,12 +61,7 @@ def write_page() -> None:
         "et al. 2015, figure 2.",
     ]
     for subject, title in SUBJECTS.items():
-        kept = RESULTS / subject
-        if (kept / "comparison.md").exists():
-            shutil.copy(kept / "comparison.png", DOCS / "pictures" / f"by-length-{subject}.png")
-            tables = (kept / "comparison.md").read_text(encoding="utf-8").partition("\n")[2].strip()
-            tables = tables.replace("(comparison.png)", f"(pictures/by-length-{subject}.png)")
-            parts += ["", f"## {title}", f"\n{tables}".replace("\n## ", "\n### ")]
+        parts += section(RESULTS / subject, f"by-length-{subject}", title)
     (DOCS / "by-length.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
 
 

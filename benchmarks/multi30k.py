@@ -1,13 +1,15 @@
 """Train the presets on Multi30k and score them on test_2016_flickr.
 
     python benchmarks/multi30k.py train --data MULTI30K --runs RUNS [--rows de-en-transformer ...] [--seed 1]
-    python benchmarks/multi30k.py report --runs RUNS
+    python benchmarks/multi30k.py compare --data MULTI30K --runs RUNS [--seeds 2] [--minutes 6]
+    python benchmarks/multi30k.py report
 
 Each row is one `regard train` (resumed where it was interrupted, left alone where it has finished) and one
 `regard evaluate` on the 1,000 test sentences, which nothing was chosen by. Tokenized rows train and score on the
 lc.norm.tok files as they are, split on blanks; raw rows on the raw files, scored detokenized. What a row measured is
 kept in benchmarks/multi30k/ROW/seed-N: metrics.jsonl, translations.txt, result.json; `report` writes docs/multi30k.md
-and its curve of score against minutes from these alone.
+and its curve of score against minutes from these alone. `compare` trains the German-English presets for the same
+minutes each with several seeds, by one `regard compare`, and keeps its tables in benchmarks/multi30k/comparison.
 """
 
 import argparse
@@ -19,6 +21,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from comparisons import keep, section
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "multi30k"
@@ -52,18 +56,23 @@ ROWS = {
 def main() -> None:
     """Run one of the two actions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("train", "report"))
+    parser.add_argument("action", choices=("train", "compare", "report"))
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--runs", type=Path)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=2, help="of a comparison")
+    parser.add_argument("--minutes", type=float, default=6.0, help="of a comparison, for each training")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
     if options.action == "report":
         report()
         return
-    if options.data is None:
-        parser.error("train needs --data, the folder of Multi30k")
+    if options.data is None or options.runs is None:
+        parser.error(f"{options.action} needs --data, the folder of Multi30k, and --runs, where trainings are put")
+    if options.action == "compare":
+        compare(options)
+        return
     for name in options.rows:
         train(name, ROWS[name], options)
 
@@ -95,6 +104,23 @@ def train(name: str, row: Row, options: argparse.Namespace) -> None:
     }
     (kept / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"{name}, seed {options.seed}: BLEU {scores['bleu']:.2f} (bar {row.bar}), {result['training']}")
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Compare the German-English presets on the same minutes with several seeds."""
+    out = options.runs / "comparison"
+    parts = {"": "train", "valid-": "val", "test-": "test_2016_flickr"}
+    files = [
+        word
+        for prefix, part in parts.items()
+        for side, language in (("src", "de"), ("tgt", "en"))
+        for word in (f"--{prefix}{side}", options.data / f"{part}.lc.norm.tok.{language}")
+    ]
+    presets = [ROWS[name].preset for name in ("de-en-gru-fixed", "de-en-gru-attention", "de-en-transformer")]
+    command = [*REGARD, "compare", *presets, *files, "--tokenizer.split=blanks", "--out", out]
+    command += ["--seeds", options.seeds, "--minutes", options.minutes, "--threads", options.threads]
+    subprocess.run(map(str, command), check=True)
+    keep(out, RESULTS / "comparison")
 
 
 def training_command(row: Row, run: Path, parts: dict[str, list[Path]], options: argparse.Namespace) -> list[str]:
@@ -137,6 +163,11 @@ def report() -> None:
             f"{scores['chrf']:.2f} | {run} |"
         )
     lines += ["", "![Score against minutes](pictures/multi30k.png)"] if draw_curves() else []
+    lines += section(
+        RESULTS / "comparison",
+        "multi30k-comparison",
+        "German-English in a few minutes, with several seeds: `python benchmarks/multi30k.py compare`",
+    )
     (HERE.parent / "docs" / "multi30k.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
