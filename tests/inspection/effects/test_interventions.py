@@ -252,7 +252,10 @@ def test_a_change_that_met_no_call_is_told() -> None:
         (HeadsOff(1), r"At attention: heads must be several numbers, .*; it is 1\. Give \[1\]\."),  # type: ignore[arg-type]
         (Scaled(torch.ones(2)), r"the factor is \[2\] and does not broadcast to \[2, 3, 5, 1\]"),
         (Scaled(torch.ones(4, 1, 1, 1, 1)), r"the factor is \[4, 1, 1, 1, 1\] and does not"),
-        (Replaced(torch.ones(5, 6)), r"the weights are \[5, 6\] and do not broadcast to \[2, 3, 5, 7\]"),
+        (Replaced(torch.ones(5, 6)), r"weights must broadcast to \[2, 3, 5, 7\], .* it is \[5, 6\]"),
+        (Replaced([1.0]), r"At attention: weights must be a tensor; it is of type list"),  # type: ignore[arg-type]
+        (Rewritten(lambda weights, call: weights[..., 1:]), r"what rewrite returned must broadcast .* \[2, 3, 5, 6\]"),
+        (Rewritten(lambda weights, call: None), r"what rewrite returned must be a tensor; .* NoneType"),  # type: ignore
         (Hidden(torch.ones(5, 7)), r"hidden is torch\.float32 of shape \[5, 7\]; it must be boolean"),
         (ValuesOff(torch.ones(5, dtype=torch.bool)), r"off is torch\.bool of shape \[5\].* broadcast to \[2, 3, 7\]"),
     ],

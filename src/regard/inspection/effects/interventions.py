@@ -166,7 +166,13 @@ class Rewritten:
 
     def __call__(self, call: AttentionCall, run: Run) -> Tensor:
         """Compute the weights, rewrite them and mix."""
-        return only(self.heads, call, run, lambda: mixed(call, self.rewrite(reference.weights(in_float32(call)), call)))
+
+        def other() -> Tensor:
+            weights = self.rewrite(reference.weights(in_float32(call)), call)
+            check_weights("what rewrite returned", weights, call)
+            return mixed(call, weights)
+
+        return only(self.heads, call, run, other)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,14 +184,21 @@ class Replaced:
 
     def __call__(self, call: AttentionCall, run: Run) -> Tensor:
         """Mix by them."""
-        size = (*call.query.shape[:3], call.key.shape[2])
-        if not broadcasts(self.weights.shape, size):
-            raise MisfitError(
-                f"the weights are {list(self.weights.shape)} and do not broadcast to {list(size)}, the axes "
-                "[batch, heads, queries, keys] of the call."
-            )
+        check_weights("weights", self.weights, call)
         weights = self.weights.to(call.query.device)
         return only(self.heads, call, run, lambda: mixed(call, weights))
+
+
+def check_weights(name: str, given: object, call: AttentionCall) -> None:
+    """Raise if these cannot be the weights of a call."""
+    if not isinstance(given, Tensor):
+        raise MisfitError(f"{name} must be a tensor; it is of type {type(given).__name__}.")
+    size = (*call.query.shape[:3], call.key.shape[2])
+    if not broadcasts(given.shape, size):
+        raise MisfitError(
+            f"{name} must broadcast to {list(size)}, the axes [batch, heads, queries, keys] of the call; it is "
+            f"{list(given.shape)}."
+        )
 
 
 def broadcasts(shape: Sequence[int], size: Sequence[int]) -> bool:
