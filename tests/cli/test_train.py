@@ -110,6 +110,23 @@ def test_a_folder_with_a_run_is_not_written_over(corpus: list[str], tmp_path: Pa
     assert (run / "model.safetensors").read_bytes() == before
 
 
+def test_who_leaves_while_the_translator_is_finished_is_told_how_to_go_on(
+    corpus: list[str], tmp_path: Path, regard: Regard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def impatient(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr("regard.tasks.fit.Fitting.finish", impatient)
+        result = regard("train", *corpus, "--out", str(run), *TINY, "--max-updates", "2")
+    command = f"regard train --resume --out {run}"
+    assert result.status == 130
+    assert f"left before the translator was finished. Go on with: {command}\n" in result.err
+    assert regard(*command.split()[1:], "--threads", "1").status == 0
+    assert load(run).translate(["my feet hurt"])[0][0].text is not None
+
+
 def test_another_tokenizer_is_refused_on_resume(corpus: list[str], tmp_path: Path, regard: Regard) -> None:
     """One of the same size: every number would mean another piece."""
     run = tmp_path / "run"

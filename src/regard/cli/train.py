@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -89,7 +90,7 @@ def run(*, options: Options) -> int:
         refuse_other_model(options, origin)
         recipe = like_origin(recipe, origin)
     data = read_data(files, recipe.seed)
-    with display(sys.stderr, recipe.training) as show:
+    with telling_how_to_go_on(options.out), display(sys.stderr, recipe.training) as show:
         observers = [show, *tensorboard_observers(options.tensorboard)]
         outcome, translator = fit(
             recipe,
@@ -104,7 +105,7 @@ def run(*, options: Options) -> int:
             say=say,
         )
     if translator is None:
-        complain(f"stopped at step {outcome.step}. Go on with: regard train --resume --out {options.out}")
+        complain(f"stopped at step {outcome.step}. {how_to_go_on(options.out)}")
         return 128 + (outcome.signal or 2)
     say(f"The translator is in {options.out}. Try: echo TEXT | regard translate {options.out}")
     return 0
@@ -159,6 +160,22 @@ def origin_of(files: dict[str, str], *, begun: bool) -> "Translator | None":
     translator = load(files["from"])
     say(f"Model and tokenizer are those of {files['from']}.")
     return translator
+
+
+@contextmanager
+def telling_how_to_go_on(out: Path) -> Iterator[None]:
+    """Say how to go on where someone ends the work outside the training loop, as while it is averaged and scored."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and has_checkpoint(out):
+            complain(f"left before the translator was finished. {how_to_go_on(out)}")
+        raise
+
+
+def how_to_go_on(out: Path) -> str:
+    """Name the command."""
+    return f"Go on with: regard train --resume --out {out}"
 
 
 def has_checkpoint(out: Path) -> bool:
