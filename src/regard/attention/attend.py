@@ -28,7 +28,7 @@ from regard.attention.masks import Everything, Mask
 from regard.attention.normalizers import Normalizer, Softmax
 from regard.attention.scores import ScaledDot, Score
 from regard.attention.ways import additive, flex, fused, products, reference, streamed, windowed
-from regard.attention.ways.blocks import share_left
+from regard.attention.ways.blocks import is_causal, share_left
 from regard.attention.ways.choice import giving_weights, in_one_piece
 from regard.errors import OptionError
 
@@ -143,6 +143,8 @@ def attention_weights(
 
 def run_call(call: AttentionCall, way: str = "auto") -> Float[Tensor, "B H Q E"]:
     """Run a call by a way, past the observers: the last in the list sees it first, and the way sees what they leave."""
+    if not observers and not autocasts(call.query):
+        return run_by(way, call)
     run: Run = functools.partial(run_by, way)
     for around in observers:
         run = watched(around, run)
@@ -177,7 +179,7 @@ def chosen_way(call: AttentionCall) -> ModuleType:
     if torch.compiler.is_compiling():
         return reference if fused.why_not(call) else fused
     chosen = in_one_piece(call)
-    if chosen is fused and (isinstance(call.mask, Everything) or fused.is_causal(call)):
+    if chosen is fused and (isinstance(call.mask, Everything) or is_causal(call)):
         return fused
     scores = call.query.shape[2] * call.key.shape[2]
     if scores < CUT:

@@ -1,7 +1,7 @@
 """One call of attention, as data: what a way runs, what an observer sees, and what a memory keeps."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -98,10 +98,12 @@ def prepared_call(
     offset: int,
 ) -> AttentionCall:
     """Prepare the query, cast all by the autocast state, and check that it fits together."""
-    check_memory_is_one(memory)
+    if not isinstance(memory, Memory):
+        refuse_memory(memory)
     check_rank("query", query)
     check_numbers(soft_cap, dropout, scale)
-    check_offset(offset)
+    if type(offset) is not int:
+        check_offset(offset)
     width = query.shape[-1]
     query, key, value = cast(score.prepare_query(query), memory.key, memory.value)
     call = AttentionCall(
@@ -194,11 +196,12 @@ def as_bias(bias: Bias | Tensor | None, offset: int) -> Bias | None:
 
 def check_rank(name: str, tensor: Tensor) -> None:
     """Raise if a tensor cannot be a query, key or value."""
+    if isinstance(tensor, Tensor) and tensor.dim() == 4 and tensor.is_floating_point():
+        return
     check_tensor(name, tensor)
     if tensor.dim() != 4:
         raise ShapeError(f"{name} must have the axes [batch, heads, length, width]; it has {list(tensor.shape)}.")
-    if not tensor.is_floating_point():
-        raise ShapeError(f"{name} must hold floating-point numbers; it holds {tensor.dtype}.")
+    raise ShapeError(f"{name} must hold floating-point numbers; it holds {tensor.dtype}.")
 
 
 def check_memory(key: Tensor, value: Tensor) -> None:
@@ -220,7 +223,7 @@ def check_memory(key: Tensor, value: Tensor) -> None:
 
 def check_fit(call: AttentionCall) -> None:
     """Raise if the parts of a call do not fit each other."""
-    query, key, value = call[:3]
+    query, key, value = call.query, call.key, call.value
     if not (query.dtype == key.dtype == value.dtype and query.device == key.device == value.device):
         refuse_mixture(query, {"key": key, "value": value})
     batch, heads, _, _ = query.shape
@@ -248,6 +251,8 @@ def refuse_mixture(query: Tensor, others: dict[str, Tensor]) -> None:
 
 def check_parts(score: Score, normalizer: Normalizer) -> None:
     """Raise if these are not a score and a normalizer; names and classes are none."""
+    if isinstance(score, Score) and isinstance(normalizer, Normalizer):
+        return
     for name, given, kind in (("score", score, Score), ("normalizer", normalizer, Normalizer)):
         if isinstance(given, kind):
             continue
@@ -256,13 +261,12 @@ def check_parts(score: Score, normalizer: Normalizer) -> None:
         raise OptionError(f"{name} must be a {kind.__name__}, such as regard.attention.{name}s has; it is {given!r}.")
 
 
-def check_memory_is_one(memory: Memory) -> None:
-    """Raise if something else is attended to than a memory."""
-    if not isinstance(memory, Memory):
-        raise OptionError(
-            f"memory must be what remember(...) returned; it is of type {type(memory).__name__}. "
-            "Keys and values as they are can be given to regard.attend."
-        )
+def refuse_memory(given: object) -> NoReturn:
+    """Say that something else is attended to than a memory."""
+    raise OptionError(
+        f"memory must be what remember(...) returned; it is of type {type(given).__name__}. "
+        "Keys and values as they are can be given to regard.attend."
+    )
 
 
 def check_offset(offset: int) -> None:

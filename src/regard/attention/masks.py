@@ -81,12 +81,12 @@ class Mask:
         return self
 
     def __and__(self, other: "Mask") -> "Mask":
-        refuse_tensor(other)
         if not isinstance(other, Mask):
+            refuse_tensor(other)
             return NotImplemented
-        if isinstance(self, Everything):
-            return other
-        return self if isinstance(other, Everything) else Both(self, other)
+        if isinstance(other, Everything):
+            return self
+        return other if isinstance(self, Everything) else Both(self, other)
 
     def __or__(self, other: "Mask") -> "Mask":
         refuse_tensor(other)

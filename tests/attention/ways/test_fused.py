@@ -19,9 +19,9 @@ def given_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     seen: list[dict[str, Any]] = []
     real: Callable[..., torch.Tensor] = torch.nn.functional.scaled_dot_product_attention
 
-    def noted(*tensors: torch.Tensor, **options: Any) -> torch.Tensor:
-        seen.append(options)
-        return real(*tensors, **options)
+    def noted(*given: Any, **options: Any) -> torch.Tensor:
+        seen.append(dict(zip(("attn_mask", "dropout_p", "is_causal"), given[3:], strict=False)) | options)
+        return real(*given, **options)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noted)
     return seen

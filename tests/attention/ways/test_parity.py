@@ -12,6 +12,7 @@ from regard.attention.biases import TensorBias
 from regard.attention.catalogue import BIASES, MASKS, NORMALIZERS, SCORES
 from regard.attention.lengths import Padding
 from regard.attention.patterns import Causal, TensorMask, Window
+from regard.attention.ways import fused, products
 from tests.attention.judge import (
     DEVICES,
     GROUPED,
@@ -72,6 +73,21 @@ def test_ways_equal_the_reference_for_grouped_heads(groups: int) -> None:
     for mask in ("everything", "causal", "tensor"):
         check_ways(case(mask=mask, sizes=GROUPED, groups=groups))
         check_ways(case("additive", mask, sizes=GROUPED, groups=groups))
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(11, 11), (7, 13), (13, 7), (1, 5)])
+@pytest.mark.parametrize("mask", ["everything", "causal", "tensor"])
+def test_ways_equal_the_reference_however_small_their_blocks(
+    mask: str, queries: int, keys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fused, "CUT_FROM", 1)
+    monkeypatch.setattr(fused, "ROWS", 1)
+    monkeypatch.setattr(products, "ROWS", 2)
+    monkeypatch.setattr(products, "CACHED", 40)
+    for bias in (None, "tensor"):
+        for groups in (1, 3):
+            given = case("scaled_dot", mask, bias, sizes=SIZES._replace(queries=queries, keys=keys), groups=groups)
+            assert {"fused", "products"} & check_ways(given, ("fused", "products"))
 
 
 @pytest.mark.parametrize("offset", [-3, 0, 1, 6, 20])

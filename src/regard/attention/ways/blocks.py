@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from regard.attention.call import AttentionCall
 from regard.attention.masks import Block, Mask
+from regard.attention.patterns import Causal
 
 
 def left(mask: Mask, queries: range, keys: range, size: int) -> list[tuple[range, Block]]:
@@ -65,6 +67,31 @@ def recomputed(run: Callable[[AttentionCall], Tensor], block: AttentionCall) -> 
     """Run a block, keep nothing of it, and compute it again in backward, with the same random numbers."""
     context: Tensor = checkpoint(run, block, use_reentrant=False, preserve_rng_state=block.dropout > 0)
     return context
+
+
+def is_causal(call: AttentionCall) -> bool:
+    """Say whether all that a call hides is what comes after, from the position of the first key on."""
+    return call.bias is None and call.offset == call.first_key and isinstance(call.mask, Causal)
+
+
+def hides_later_keys(call: AttentionCall) -> bool:
+    """Say whether all that a call hides is what comes after, and every query sees a key."""
+    return call.bias is None and call.offset >= call.first_key and isinstance(call.mask, Causal)
+
+
+def hiding_later_keys(call: AttentionCall) -> Float[Tensor, "1 1 Q K"]:
+    """Return numbers that hide what comes after each query: as a mask does, in two operations."""
+    queries, keys = call.query.shape[2], call.key.shape[2]
+    return call.query.new_full((1, 1, queries, keys), -torch.inf).triu_(1 + call.offset - call.first_key)
+
+
+def causal_rows(call: AttentionCall, rows: int) -> list[AttentionCall]:
+    """Cut a causal call into blocks of so many queries, each with those keys alone that its last query sees."""
+    found = []
+    for block in by_rows(call, rows):
+        seen = block.offset + block.query.shape[2] - call.first_key
+        found.append(block._replace(key=call.key[:, :, :seen], value=call.value[:, :, :seen]))
+    return found
 
 
 def by_rows(call: AttentionCall, rows: int) -> list[AttentionCall]:

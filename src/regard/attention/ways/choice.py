@@ -6,14 +6,22 @@ import torch
 
 from regard.attention.call import AttentionCall
 from regard.attention.ways import additive, fused, products, reference
+from regard.attention.ways.blocks import needs_gradient
+
+LONG = 1024 * 1024
+"""Queries times keys from which on `products`, whose maps leave the cache, loses its gradient's advantage."""
 
 
 def in_one_piece(call: AttentionCall) -> ModuleType:
-    """Choose the fastest way for a map of moderate size."""
+    """Choose the fastest way for a map of moderate size, by `benchmarks/sdpa.py`."""
+    if fused.why_not(call):
+        return giving_weights(call)
     query = call.query
-    if query.dtype in (torch.bfloat16, torch.float16) and query.device.type == "cpu" and not products.why_not(call):
-        return products  # for a few queries too: the fused kernel's last bits depend on the padding, and so on company
-    return giving_weights(call) if fused.why_not(call) else fused
+    half = query.dtype in (torch.bfloat16, torch.float16) and query.device.type == "cpu"
+    if not half or products.why_not(call) or (needs_gradient(call) and call.query.shape[2] * call.key.shape[2] >= LONG):
+        return fused
+    # Without a gradient for a few queries too: the fused kernel's last bits depend on the padding, and so on company.
+    return products
 
 
 def holding_the_map(call: AttentionCall) -> ModuleType:

@@ -7,7 +7,12 @@ from torch.nn import functional
 
 from regard.attention.call import AttentionCall
 from regard.attention.normalizers import Softmax
-from regard.attention.patterns import Causal
+from regard.attention.ways.blocks import causal_rows, hiding_later_keys, is_causal
+
+PARTS, ROWS = 4, 64
+"""Blocks of queries into which a causal call is cut, if they have as many rows."""
+CUT_FROM, CUT_BELOW = 128, 768
+"""Queries of a call that is cut, by `benchmarks/sdpa.py`; from 768 on the kernel takes larger blocks itself."""
 
 
 def why_not(call: AttentionCall) -> str | None:
@@ -22,34 +27,43 @@ def why_not(call: AttentionCall) -> str | None:
 
 
 def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
-    """Run a call; causal attention from the first key's position without a mask tensor."""
-    query, key, value = call[:3]
-    scale = call.scale
+    """Run a call, a causal one of moderate length by blocks of queries."""
+    rows = causal_rows_at_a_time(call)
+    if rows:
+        blocks = causal_rows(call, rows)
+        return torch.cat([attended(block, hiding_later_keys(block)) for block in blocks], dim=2)
+    if is_causal(call):
+        return attended(call, None, causal=True)
+    return attended(call, added_mask(call))
+
+
+def causal_rows_at_a_time(call: AttentionCall) -> int:
+    """Return how many queries of a causal call to give to the kernel at a time, or 0 for all.
+
+    The CPU's kernel (torch 2.13) computes the whole map of a causal call of up to 512 keys; with dropout it is another
+    kernel.
+    """
+    queries = call.query.shape[2]
+    if not CUT_FROM <= queries < CUT_BELOW or not is_causal(call) or call.dropout or torch.compiler.is_compiling():
+        return 0
+    cut = call.query.device.type == "cpu" and call.query.dtype in (torch.float32, torch.float64)
+    return max(ROWS, -(-queries // PARTS)) if cut else 0
+
+
+def attended(call: AttentionCall, added: Tensor | None, *, causal: bool = False) -> Float[Tensor, "B H Q D"]:
+    """Run a call at once; causal attention from the first key's position needs no mask tensor."""
+    query, key, value, scale = call.query, call.key, call.value, call.scale
     if scale <= 0:  # the CPU's kernel (torch 2.13) scales the -inf of what causality hides: NaN
         query, scale = query * scale, 1.0
-    causal = is_causal(call)
-    added = None if causal else added_mask(call)
     # A branch, since torch.compile may leave the number of heads open and the kernel takes no open answer.
     grouped = {"enable_gqa": True} if query.shape[1] != key.shape[1] else {}
     context = functional.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=added,
-        dropout_p=call.dropout,
-        is_causal=causal,
-        scale=scale,
-        **grouped,
+        query, key, value, added, call.dropout, causal, scale=scale, **grouped
     )
     if added is None or not torch.compiler.is_exporting():
         return context
     # What is exported to ONNX (onnxscript 0.7) hides by the least number, and a query that sees nothing sees all.
     return context.masked_fill(~sees_something(added), 0.0)
-
-
-def is_causal(call: AttentionCall) -> bool:
-    """Say whether the kernels need to be told of no mask but by one word."""
-    return call.bias is None and call.offset == call.first_key and isinstance(call.mask, Causal)
 
 
 def sees_something(added: Tensor) -> Bool[Tensor, "#B #H #Q 1"]:
