@@ -63,6 +63,13 @@ def test_the_page_is_written_though_printing_is_broken_off(
     assert "Content-Security-Policy" in page.read_text(encoding="utf-8")
 
 
+def test_characters_that_act_on_a_terminal_are_shown_by_signs(run_folder: Path, regard: Regard) -> None:
+    outcome = regard("look", run_folder, "a cat", "--target", "un \x1b[31mchat\x07 \u202ebla")
+    assert outcome.status == 0
+    assert "un ⟨1B⟩[31mchat⟨07⟩ ⟨202E⟩bla" in outcome.lines
+    assert not any(sign in line for line in outcome.lines for sign in "\x1b\x07\u202e")
+
+
 @pytest.mark.parametrize("markup", ["[red]red[/red]", "<b>bold</b>", "[/]", ":smile:"])
 def test_markup_in_the_text_stays_text(markup: str, run_folder: Path, regard: Regard) -> None:
     outcome = regard("look", run_folder, markup, "--target", markup)

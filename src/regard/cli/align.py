@@ -27,6 +27,8 @@ Symmetrization = Literal[
 ]
 Base = Literal[0, 1]
 
+BATCH_SIZE = 32
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class Options:
     symmetrize: Annotated[
         Symmetrization | None, Parameter(help="How links of two directions are joined. [default: grow-diag-final-and]")
     ] = None
-    batch_size: Annotated[Count, Parameter(help="Pairs at once; changes the speed, not the result.")] = 32
+    batch_size: Annotated[Count, Parameter(help="Pairs at once; changes the speed, not the result.")] = BATCH_SIZE
     machine: Machine = field(default_factory=Machine)
     links: Annotated[Path | None, Parameter(help="Links to judge or join instead of a run's, i-j a line.")] = None
     reverse_links: Annotated[
@@ -96,6 +98,9 @@ def refuse_mixture(folder: Path | None, options: Options) -> None:
             "--reverse": options.reverse,
             "--layer": options.site.layer,
             "--head": options.site.head,
+            "--columns": options.pairs.columns,
+            "--batch-size": options.batch_size if options.batch_size != BATCH_SIZE else None,
+            **options.machine.given(),
         }
         if options.gold is None and options.reverse_links is None:
             raise OptionError("--links needs --gold to be judged by, or --reverse-links to be joined with.")

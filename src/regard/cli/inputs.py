@@ -126,6 +126,12 @@ class Machine:
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, ...")] = "auto"
     threads: Annotated[Count | None, Parameter(help="Threads on the CPU.")] = None
 
+    def given(self) -> dict[str, Any]:
+        """Return what was given, by the options' names."""
+        usual = Machine()
+        values = {name: getattr(self, name) for name in ("precision", "device", "threads")}
+        return {f"--{name}": value for name, value in values.items() if value != getattr(usual, name)}
+
     def load(self, run: Path) -> "Translator":
         """Load a run."""
         from regard.tasks.load import load

@@ -54,6 +54,7 @@ def run(
     translator = options.machine.load(folder)
 
     from regard.inspection.pictures.figures import save_png
+    from regard.inspection.pictures.glyphs import visible
     from regard.inspection.pictures.page import write_page
     from regard.inspection.pictures.terminal import heat_map, step_table
     from regard.tasks.look import look
@@ -68,7 +69,7 @@ def run(
         say(f"The page is in {options.html}.")
     console = result_console()  # last, since whoever reads it may close the pipe
     console.print(heat_map(seen.map))
-    console.print(seen.target, soft_wrap=True)
+    console.print(visible(seen.target), soft_wrap=True)
     console.print(f"log-probability {seen.log_probability:.6f}")
     for number, step in enumerate(seen.map.steps, 1):
         console.print()
@@ -80,6 +81,7 @@ def run_pretrained(folder: Path, text: str, options: Options) -> int:
     """Show the sharpest head of a model of transformers, or the one that is named; the page shows all."""
     from regard.inspection.pictures.atlas_page import write_atlas
     from regard.inspection.pictures.figures import save_png
+    from regard.inspection.pictures.glyphs import visible
     from regard.inspection.pictures.terminal import heat_map
     from regard.tasks.look_pretrained import look_pretrained
 
@@ -104,7 +106,7 @@ def run_pretrained(folder: Path, text: str, options: Options) -> int:
     console = result_console()
     console.print(heat_map(seen.map))
     if seen.output is not None:
-        console.print(seen.output, soft_wrap=True)
+        console.print(visible(seen.output), soft_wrap=True)
     return 0
 
 

@@ -144,7 +144,17 @@ class TestLinks:
 
     @pytest.mark.parametrize(
         ("word", "normal"),
-        [("Dog,", "dog"), ("“L'Été!”", "l'été"), ("...", "..."), ("STRASSE", "strasse"), ("3.5%", "3.5")],
+        [
+            ("Dog,", "dog"),
+            ("“L'Été!”", "l'été"),
+            ("...", "..."),
+            ("STRASSE", "strasse"),
+            ("3.5%", "3.5"),
+            ("की,", "की"),
+            ("ที่", "ที่"),
+            ("cafe\u0301.", "caf\u00e9"),
+            ("\u2764\ufe0f", "\u2764\ufe0f"),
+        ],
     )
     def test_words_are_normalized(self, word: str, normal: str) -> None:
         assert normalize_word(word) == normal

@@ -11,6 +11,7 @@ from regard.inspection.effects import difference as comparing
 from regard.inspection.effects.difference import difference, differences, divergence, ranked_differences
 from regard.inspection.effects.pruning import prune
 from regard.inspection.lens import lens
+from tests.inspection.calls import call_of
 from tests.inspection.planted import COPIER, HEADS, LENGTH, PlantedCopy, texts
 from tests.inspection.test_lens import batch, recurrent, transformer
 
@@ -35,6 +36,15 @@ def test_autocast_takes_no_digits_from_a_difference() -> None:
     assert float(exact.divergence.min()) > 0
     assert torch.equal(under.divergence, exact.divergence)
     assert torch.equal(under.largest, exact.largest)
+
+
+def test_what_is_not_a_number_is_not_called_the_same() -> None:
+    call = call_of()
+    query = call.query.clone()
+    query[0, 1, 3] = torch.nan
+    found = difference([call], [call._replace(query=query)])
+    assert found.divergence.isnan().nonzero().tolist() == [[0, 1]]
+    assert found.largest.isnan().nonzero().tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("block", [3, 256])

@@ -95,6 +95,14 @@ def test_texts_of_another_size_are_refused_with_both_sizes() -> None:
         panel({"a": [a_call()]}, a_side(13))
 
 
+def test_weights_that_are_no_numbers_are_refused_with_layer_and_head() -> None:
+    call = a_call()
+    query = call.query.clone()
+    query[:, 1] = torch.nan
+    with pytest.raises(OptionError, match=r"a: weights of head 1 are not finite"):
+        panel({"a": [call._replace(query=query)]}, a_side(13), a_side(17))
+
+
 def test_no_sites_and_texts_that_did_not_run_are_refused() -> None:
     with pytest.raises(OptionError, match="a panel needs 1 site at least, and there are 0"):
         panel({}, a_side(13))

@@ -237,3 +237,13 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 def test_a_long_text_takes_the_memory_of_its_length() -> None:
     done = subprocess.run([sys.executable, "-c", LONG], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 2e8, "the map of a head alone takes 2.7e8 bytes, and there are three"
+
+
+@pytest.mark.parametrize("normalizer", ["softmax", "sparsemax"])
+def test_rows_that_are_no_numbers_stay_none(normalizer: str) -> None:
+    call = case(normalizer=normalizer).call()
+    query = call.query.clone()
+    query[0, 1, 3] = torch.nan
+    found = map_statistics(call._replace(query=query))
+    for values in (found.entropy, found.distance, found.total):
+        assert values.isnan().nonzero().tolist() == [[0, 1, 3]]

@@ -6,6 +6,7 @@ ways than attention does, and tells a head that aligns from one that looks at th
 (`benchmarks/word_table_agreement.py`).
 """
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -31,10 +32,18 @@ _NULL = 0
 
 
 def normalize_word(word: str) -> str:
-    """Fold case and take punctuation off both ends, so that `Dog,` counts as `dog`; what is all punctuation stays."""
-    folded = word.casefold()
+    """Fold case and take punctuation off both ends, so that `Dog,` counts as `dog`; what is all punctuation stays.
+
+    Signs that combine with a letter, as vowels of Hindi and Thai do, belong to the word.
+    """
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", word).casefold())
     letters = [place for place, character in enumerate(folded) if character.isalnum()]
-    return folded[letters[0] : letters[-1] + 1] if letters else folded
+    if not letters:
+        return folded
+    end = letters[-1] + 1
+    while end < len(folded) and unicodedata.category(folded[end]).startswith("M"):
+        end += 1
+    return folded[letters[0] : end]
 
 
 class WordTable:

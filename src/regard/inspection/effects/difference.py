@@ -104,7 +104,7 @@ def difference(
     done = 0
     for first, second in zip(blocks(one), blocks(other), strict=True):
         rows = first.shape[2]
-        counted = (first.sum(-1) > 0) & (second.sum(-1) > 0)
+        counted = (first.sum(-1) != 0) & (second.sum(-1) != 0)
         if queries is not None:
             counted &= queries[:, None, done : done + rows].to(counted.device)
         done += rows

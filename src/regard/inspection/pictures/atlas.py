@@ -208,6 +208,16 @@ def _blocks(calls: Sequence[AttentionCall]) -> Iterator[tuple[int, Float[Tensor,
             start += block.query.shape[2]
 
 
+def check_finite(site: str, seen: Float[Tensor, "H q K"]) -> None:
+    """Raise if weights of a layer are no numbers that could be shown."""
+    wrong = (~seen.isfinite()).flatten(1).any(dim=1).nonzero().flatten().tolist()
+    if wrong:
+        raise OptionError(
+            f"{site}: weights of head {', '.join(map(str, wrong))} are not finite. Look for what became NaN before, or "
+            "choose other layers."
+        )
+
+
 def _charts(site: str, calls: Sequence[AttentionCall], size: tuple[int, int], kept: int) -> list[Chart]:
     """Read the maps of one layer once."""
     (down, along), heads = _block(size), calls[0].query.shape[1]
@@ -219,6 +229,7 @@ def _charts(site: str, calls: Sequence[AttentionCall], size: tuple[int, int], ke
     sharp = torch.zeros(heads, dtype=torch.float64)
     for start, seen in _blocks(calls):
         stop = start + seen.shape[1]
+        check_finite(site, seen)
         pooled = _pooled(seen, along, tiles[1])  # [H q C]
         sharp += pooled.amax(dim=-1).sum(dim=-1).double().cpu()
         sums.index_add_(1, torch.arange(start, stop) // down, pooled.double().cpu())

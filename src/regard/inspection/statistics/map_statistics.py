@@ -206,7 +206,7 @@ class Collector:
             inside = strip.raised[..., since(near, keys)] * steps
             distance = distance + inside.sum(dim=-1) * strip.inverse.squeeze(-1)
         total = strip.total
-        self.distance[strip.place] = torch.where(total > 0, distance / total, 0.0)
+        self.distance[strip.place] = torch.where(total == 0, 0.0, distance / total)
 
     def take_links(self, strip: Strip, links: Int[Tensor, "n 3"]) -> None:
         """Add the weights of links."""

@@ -52,7 +52,7 @@ class HeadSums:
 
     def take(self, found: MapStatistics) -> None:
         """Add the statistics of a call, of queries that count and see anything."""
-        seeing = (found.counts.unsqueeze(1) & (found.total > 0)).double()  # [B H Q]
+        seeing = (found.counts.unsqueeze(1) & (found.total != 0)).double()  # [B H Q]
         values = {"entropy": found.entropy, "distance": found.distance, "greatest": found.top_weights[..., 0]}
         for name, amount in (values | dict(found.sets)).items():
             self._add(name, amount, seeing)

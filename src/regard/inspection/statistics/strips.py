@@ -192,11 +192,11 @@ class Products:
             scores.clamp_(min=NEXT_TO_NOTHING)
         raised = torch.exp(scores, out=self.room(1, *scores.shape))
         total = raised.sum(dim=-1, keepdim=True)
-        inverse = torch.where(total > 0, 1 / total, 0.0)
+        inverse = torch.where(total == 0, 0.0, 1 / total)  # what is not a number stays so
         entropy = total.new_empty(0)
         if self.entropy:
             mean = scores.mul_(raised).sum(dim=-1, keepdim=True) * inverse
-            entropy = torch.where(total > 0, total.log() - mean, 0.0).clamp_(min=0.0).squeeze(-1)
+            entropy = torch.where(total == 0, 0.0, total.log() - mean).clamp_(min=0.0).squeeze(-1)
         top_weights = (top_scores - highest).exp() * inverse
         top_keys = (top_keys + line.keys.start).masked_fill(top_weights == 0, -1)
         sums = (total * inverse).squeeze(-1)
@@ -296,7 +296,7 @@ def handed_out(
         found = total.new_empty(0)
         if entropy:
             mean = torch.xlogy(weights, weights).sum(dim=-1) / total
-            found = torch.where(total > 0, total.log() - mean, 0.0).clamp_(min=0.0)
+            found = torch.where(total == 0, 0.0, total.log() - mean).clamp_(min=0.0)
         top_weights, top_keys = greatest(weights, top)
         top_keys = (top_keys + line.keys.start).masked_fill(top_weights == 0, -1)
         ones = torch.ones_like(total).unsqueeze(-1)

@@ -34,10 +34,11 @@ function chooseHead(layer, head) {
   chooseWeights();
   drawMatrix();
   light(null);
-  const { heads, belief } = sentence();
+  const { heads, belief, note } = sentence();
   element("shown").textContent = heads ? `Showing ${layer === null ? "the alignment" : nameOf(layer, head)}.` : "";
   element("belief").hidden = !belief || layer !== null; // it was measured of the alignment
   element("belief").textContent = belief;
+  element("note").textContent = layer === null ? note : ""; // it names the head of the alignment and its error rate
   pressHead();
 }
 
@@ -48,11 +49,10 @@ function pressHead() {
 
 function chooseSentence(number) {
   Object.assign(state, { sentence: number, layer: null, head: null, step: 0, pinned: null });
-  const { title, note, gold } = sentence();
+  const { title, gold } = sentence();
   [...element("sentences").children].forEach((item, place) => item.setAttribute("aria-selected", place === number));
   cache.gold = new Set((gold ?? []).map(([source, target]) => `${target} ${source}`));
   element("sentence-title").textContent = title || `Sentence ${number + 1}`;
-  element("note").textContent = note;
   element("gold-legend").hidden = !gold;
   chooseWeights();
   drawWords();
