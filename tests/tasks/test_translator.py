@@ -85,6 +85,31 @@ def test_texts_without_a_word_need_no_model() -> None:
     assert translator.score([""], ["le chat"])[0] < 0
 
 
+@pytest.mark.parametrize("blank", [" ", "\t", "\u00a0", "\u3000"])
+def test_a_line_of_blanks_has_no_links_and_loses_no_other(blank: str) -> None:
+    translator = made("transformer")
+    expected = translator.align(["the cat"], ["le chat"])
+    assert translator.align(["the cat"] * 2, ["le chat", blank]) == [*expected, frozenset()]
+    assert translator.align(["the cat", blank], ["le chat"] * 2) == [*expected, frozenset()]
+    assert translator.align([blank], [blank]) == [frozenset()]
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_batches_of_no_pairs_are_refused_everywhere(batch_size: int) -> None:
+    translator = made("transformer")
+    pair = ["the cat"], ["le chat"]
+    for run in (translator.score, translator.token_scores, translator.align):
+        with pytest.raises(OptionError, match=f"batch_size must be at least 1; it is {batch_size}"):
+            list(run(*pair, batch_size=batch_size))
+    with pytest.raises(OptionError, match=f"batch_size must be at least 1; it is {batch_size}"):
+        translator.translate(pair[0], batch_size=batch_size)
+
+
+def test_a_translator_takes_one_token_at_least() -> None:
+    with pytest.raises(OptionError, match="max_length must be at least 1; it is 0"):
+        made("transformer", max_length=0)
+
+
 def test_a_translation_is_spelled_as_the_tokenizer_would() -> None:
     """A search may find `ch a t` where the tokenizer writes `chat`; what is told is what `score` says of the text."""
     translator = made("transformer")

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from regard.data.tokenizers import Encoding
-from regard.errors import DataError, counted
+from regard.errors import DataError, OptionError, counted
 
 
 class PairBatch(NamedTuple):
@@ -48,6 +48,8 @@ def text_pairs(sources: Iterable[str], targets: Iterable[str]) -> tuple[list[str
 
 def batches_of_like_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     """Yield the numbers of the sentences that have a length above 0, the longest first."""
+    if batch_size < 1:
+        raise OptionError(f"batch_size must be at least 1; it is {batch_size}.")
     order = sorted((n for n, length in enumerate(lengths) if length), key=lambda n: -lengths[n])
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]

@@ -47,6 +47,8 @@ class Translator:
         site: AlignmentSite | None = None,
         options: SearchOptions | None = None,
     ) -> None:
+        if max_length < 1:
+            raise OptionError(f"max_length must be at least 1; it is {max_length}.")
         self.model = model.eval()
         self.tokenizers = tokenizers
         self.max_length = min(max_length, (model.max_source or max_length + 1) - 1)
@@ -83,8 +85,6 @@ class Translator:
             batch_size: How many texts to translate at once; it changes the speed, not the result.
         """
         texts = list_of_texts("texts", texts)
-        if batch_size < 1:
-            raise OptionError(f"batch_size must be at least 1; it is {batch_size}.")
         options = options or self.options
         limit = self.max_target_length
         if max_length is not None and not 1 <= max_length <= limit:
@@ -187,13 +187,14 @@ class Translator:
         """Cut one pair out of a batch, and merge its subwords into words."""
         given, made = batch.sources[row], batch.targets[row]
         source_tokenizer, target_tokenizer = self.tokenizers.source, self.tokenizers.target
+        source_words, target_words = split_words(source), split_words(target)
         return PairAttention(
-            split_words(source),
-            split_words(target),
+            source_words,
+            target_words,
             [source_tokenizer.token(i) for i in (*given.ids, source_tokenizer.eos_id)],
             [target_tokenizer.token(i) for i in (*made.ids, target_tokenizer.eos_id)],
-            [*given.words, -1],
-            [*made.words, -1],
+            [*(given.words if source_words else [-1] * len(given.ids)), -1],  # blanks are tokens and no words
+            [*(made.words if target_words else [-1] * len(made.ids)), -1],
             weights[row, :, :, : len(made.ids) + 1, : len(given.ids) + 1],
         )
 
