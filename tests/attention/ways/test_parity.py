@@ -251,3 +251,17 @@ def test_half_precision_is_as_good_as_it_can_be(
             # what is no tensor of the call is summed block by block in half precision
             looser = 4 if way == "streamed" and name not in ("query", "key", "value") else 1
             assert error <= 3 * looser * allowed_backward[name] + 1e-5, name
+
+
+@pytest.mark.parametrize("mask", ["everything", "causal", "padding"])
+def test_products_of_half_precision_lose_nothing_by_being_cut(mask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients of keys and values are summed over the blocks in float32."""
+    monkeypatch.setattr(products, "ROWS", 2)
+    monkeypatch.setattr(products, "CACHED", 2 * 37)
+    sizes = SIZES._replace(queries=31, keys=37)
+    low = case(mask=mask, sizes=sizes).to(torch.bfloat16)
+    given = low.to(torch.float64)
+    forward, backward = errors(given, low, "products")
+    allowed_forward, allowed_backward = errors(given, low, None)
+    assert forward <= 2 * allowed_forward
+    assert all(error <= 2 * allowed_backward[name] for name, error in backward.items())

@@ -8,8 +8,8 @@ from regard.attention.call import AttentionCall
 from regard.attention.ways import additive, fused, products, reference
 from regard.attention.ways.blocks import needs_gradient
 
-LONG = 1024 * 1024
-"""Queries times keys from which on `products`, whose maps leave the cache, loses its gradient's advantage."""
+FUSED_FROM = 1024 * 1024
+"""Queries times keys from which on half precision learns by `fused`: the maps of `products` leave the cache there."""
 
 
 def in_one_piece(call: AttentionCall) -> ModuleType:
@@ -18,7 +18,8 @@ def in_one_piece(call: AttentionCall) -> ModuleType:
         return giving_weights(call)
     query = call.query
     half = query.dtype in (torch.bfloat16, torch.float16) and query.device.type == "cpu"
-    if not half or products.why_not(call) or (needs_gradient(call) and call.query.shape[2] * call.key.shape[2] >= LONG):
+    learns_long = needs_gradient(call) and query.shape[2] * call.key.shape[2] >= FUSED_FROM
+    if not half or learns_long or products.why_not(call):
         return fused
     # Without a gradient for a few queries too: the fused kernel's last bits depend on the padding, and so on company.
     return products
