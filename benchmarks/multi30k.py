@@ -1,7 +1,7 @@
 """Train the presets on Multi30k and score them on test_2016_flickr.
 
     python benchmarks/multi30k.py train --data MULTI30K --runs RUNS [--rows de-en-transformer ...] [--seed 1]
-    python benchmarks/multi30k.py compare --data MULTI30K --runs RUNS [--seeds 2] [--minutes 6]
+    python benchmarks/multi30k.py compare --data MULTI30K --runs RUNS [--seeds 2] [--minutes 5]
     python benchmarks/multi30k.py report
 
 Each row is one `regard train` (resumed where it was interrupted, left alone where it has finished) and one
@@ -54,7 +54,7 @@ ROWS = {
 
 
 def main() -> None:
-    """Run one of the two actions."""
+    """Run one of the actions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("train", "compare", "report"))
     parser.add_argument("--data", type=Path)
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=2, help="of a comparison")
-    parser.add_argument("--minutes", type=float, default=6.0, help="of a comparison, for each training")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of a comparison, for each training")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
     if options.action == "report":
@@ -166,7 +166,7 @@ def report() -> None:
     lines += section(
         RESULTS / "comparison",
         "multi30k-comparison",
-        "German-English in a few minutes, with several seeds: `python benchmarks/multi30k.py compare`",
+        "German-English in a few minutes, with several seeds: `python benchmarks/multi30k.py compare --threads 1`",
     )
     (HERE.parent / "docs" / "multi30k.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
