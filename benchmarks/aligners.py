@@ -1,6 +1,6 @@
 """Alignment error rate of a trained Transformer's attention beside eflomal, on the gold links of the Hansards.
 
-    python benchmarks/aligners.py --data PATH --runs RUNS [--minutes 20] [--threads 2] [--peers .venv-peers]
+    python benchmarks/aligners.py --data PATH --runs RUNS [--updates 4000] [--threads 2] [--peers .venv-peers]
 
 PATH holds tatoeba and alignments. Both programs read the same text: Tatoeba English-French, spelled as the Hansards are
 (lower case, elisions and contractions written out), and the 447 sentences with gold links, whose links nobody learns
@@ -47,12 +47,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=20.0, help="of training, for each direction")
+    parser.add_argument("--updates", type=int, default=4000, help="of training, for each direction")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--peers", type=Path, default=HERE.parent / ".venv-peers")
     options = parser.parse_args()
     text = prepare(options.data, options.runs)
-    found: dict[str, Any] = {"minutes": options.minutes, "threads": options.threads, "judged": len(text["rest.gold"])}
+    found: dict[str, Any] = {"updates": options.updates, "judged": len(text["rest.gold"])}
     for there, back in (("en", "fr"), ("fr", "en")):
         train(there, back, options)
         links = options.runs / f"{there}-{back}.links"
@@ -119,8 +119,8 @@ def train(source: str, target: str, options: argparse.Namespace) -> None:
     files = ["--src", options.runs / f"train.{source}", "--tgt", options.runs / f"train.{target}"]
     files += ["--valid-src", options.runs / f"chosen.{source}", "--valid-tgt", options.runs / f"chosen.{target}"]
     files += ["--valid-gold", options.runs / ("chosen.gold" if source == "en" else "chosen.reversed")]
-    recipe = ["--preset", "transformer-tiny-tokenized", "--set", "training.max_updates=1000000"]
-    recipe += ["--set", "training.select_by=loss", "--max-minutes", options.minutes]
+    recipe = ["--preset", "transformer-tiny-tokenized", "--max-updates", options.updates]
+    recipe += ["--set", f"schedule.total={options.updates}"]
     run_regard("train", "--out", run, *files, *recipe, *threads)
 
 

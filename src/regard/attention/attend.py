@@ -10,6 +10,7 @@ from types import ModuleType
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from regard.attention.autocast import autocasts, without_autocast
 from regard.attention.biases import Bias
@@ -93,6 +94,10 @@ def attend(
         ShapeError: Tensors do not fit each other, and which.
         OptionError: The way is unknown or cannot run this call, and why.
     """
+    if is_plain(score, bias, mask, normalizer, soft_cap, dropout, scale, offset, way) and fused.alone(
+        query, key, value
+    ):
+        return functional.scaled_dot_product_attention(query, key, value)
     check_parts(score, normalizer)
     call = prepared_call(
         query,
@@ -107,6 +112,36 @@ def attend(
         offset=offset,
     )
     return run_call(call, way)
+
+
+def is_plain(
+    score: Score,
+    bias: Bias | Tensor | None,
+    mask: Mask | Tensor,
+    normalizer: Normalizer,
+    soft_cap: float | None,
+    dropout: float,
+    scale: float | None,
+    offset: int,
+    way: str,
+) -> bool:
+    """Say whether this is the softmax of scaled products, nothing hidden or added, and nobody looks.
+
+    If besides its tensors are such as `fused.alone` takes, no call is built of it: that would take longer than the
+    attention of a few tokens.
+    """
+    return (
+        type(score) is ScaledDot
+        and type(normalizer) is Softmax
+        and type(mask) is Everything
+        and bias is None
+        and soft_cap is None
+        and scale is None
+        and dropout == 0
+        and type(offset) is int
+        and way == "auto"
+        and not observers
+    )
 
 
 def attention_weights(
@@ -265,16 +300,25 @@ class Attention(nn.Module):
         offset: int = 0,
     ) -> Float[Tensor, "B H Q E"]:
         """Attend to a memory; its own mask is joined with `mask`."""
+        score, normalizer, soft_cap, scale = self.score, self.normalizer, self.soft_cap, self.scale
+        dropout = self.dropout if self.training else 0.0
+        if (
+            is_plain(score, bias, mask, normalizer, soft_cap, dropout, scale, offset, self.way)
+            and isinstance(memory, Memory)
+            and type(memory.mask) is Everything
+            and fused.alone(query, memory.key, memory.value)
+        ):
+            return functional.scaled_dot_product_attention(query, memory.key, memory.value)
         call = prepared_call(
             query,
             memory,
-            score=self.score,
+            score=score,
             bias=bias,
             mask=mask,
-            normalizer=self.normalizer,
-            soft_cap=self.soft_cap,
-            dropout=self.dropout if self.training else 0.0,
-            scale=self.scale,
+            normalizer=normalizer,
+            soft_cap=soft_cap,
+            dropout=dropout,
+            scale=scale,
             offset=offset,
         )
         return run_call(call, self.way)

@@ -100,7 +100,7 @@ class ScaledDot(Dot):
 
     def scale(self, head_dim: int) -> float:
         """Divide by the root of the width."""
-        return 1.0 / math.sqrt(max(1, head_dim))  # products of width 0 are 0, whatever the scale
+        return 1.0 / math.sqrt(head_dim or 1)  # products of width 0 are 0, whatever the scale
 
 
 class General(Dot):
@@ -201,7 +201,7 @@ class Relative(Score):
 
     def scale(self, head_dim: int) -> float:
         """Divide by the root of the width."""
-        return 1.0 / math.sqrt(max(1, head_dim))  # products of width 0 are 0, whatever the scale
+        return 1.0 / math.sqrt(head_dim or 1)  # products of width 0 are 0, whatever the scale
 
     def prepare_query(self, query: Float[Tensor, "B H Q D"]) -> Float[Tensor, "B H Q E"]:
         """Append the products with all vectors, from `reach` back to `reach` ahead."""

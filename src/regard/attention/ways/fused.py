@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from regard.attention.autocast import autocasts
 from regard.attention.call import AttentionCall
 from regard.attention.normalizers import Softmax
 from regard.attention.ways.blocks import causal_rows, hiding_later_keys, is_causal
@@ -26,15 +27,42 @@ def why_not(call: AttentionCall) -> str | None:
     return None
 
 
+def alone(query: object, key: object, value: object) -> bool:
+    """Say whether PyTorch's function alone is the softmax attention of these, which nobody has looked at yet.
+
+    They are on a CPU, of one type of full precision, values as wide as keys, and fit. Never wrong in saying yes; each
+    thing is asked once, since a short call takes no longer than the questions (`benchmarks/sdpa.py`).
+    """
+    if not (isinstance(query, Tensor) and isinstance(key, Tensor) and isinstance(value, Tensor)):
+        return False
+    dtype, asked, held = query.dtype, query.shape, key.shape
+    return (
+        (dtype is torch.float32 or dtype is torch.float64)
+        and dtype is key.dtype
+        and dtype is value.dtype
+        and len(asked) == len(held) == 4
+        and held == value.shape
+        and asked[0] == held[0]
+        and asked[1] == held[1] > 0
+        and asked[3] == held[3] > 0
+        and held[2] > 0
+        and query.is_cpu
+        and key.is_cpu
+        and value.is_cpu
+        and not autocasts(query)
+        and not torch.compiler.is_compiling()
+    )
+
+
 def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
     """Run a call, a causal one of moderate length by blocks of queries."""
+    if not is_causal(call):
+        return attended(call, added_mask(call))
     rows = causal_rows_at_a_time(call)
-    if rows:
-        blocks = causal_rows(call, rows)
-        return torch.cat([attended(block, hiding_later_keys(block)) for block in blocks], dim=2)
-    if is_causal(call):
+    if not rows:
         return attended(call, None, causal=True)
-    return attended(call, added_mask(call))
+    blocks = causal_rows(call, rows)
+    return torch.cat([attended(block, hiding_later_keys(block)) for block in blocks], dim=2)
 
 
 def causal_rows_at_a_time(call: AttentionCall) -> int:
@@ -44,7 +72,7 @@ def causal_rows_at_a_time(call: AttentionCall) -> int:
     kernel.
     """
     queries = call.query.shape[2]
-    if not CUT_FROM <= queries < CUT_BELOW or not is_causal(call) or call.dropout or torch.compiler.is_compiling():
+    if not CUT_FROM <= queries < CUT_BELOW or call.dropout or torch.compiler.is_compiling():
         return 0
     cut = call.query.device.type == "cpu" and call.query.dtype in (torch.float32, torch.float64)
     return max(ROWS, -(-queries // PARTS)) if cut else 0
