@@ -180,7 +180,7 @@ MISUSES: list[tuple[dict[str, Any], list[str]]] = [
     ({"normalizer": Halves}, ["normalizer must be an object", "Halves()"]),
     ({"offset": torch.tensor(2)}, ["offset must be a whole number", "tensor(2)", "Shifted"]),
     ({"offset": 2.0}, ["offset must be a whole number", "2.0"]),
-    ({"way": "flash"}, ["way 'flash' is unknown", "'auto', 'reference'", "'fused'"]),
+    ({"way": "flash"}, ["way 'flash' is unknown", "'auto', 'steady', 'reference'", "'fused'"]),
     (
         {"way": "fused", "score": Additive(11, 11, 13)},
         ["way 'fused' cannot run this call: its score is additive and fused computes dot products only", "'reference'"],

@@ -27,10 +27,11 @@ from regard.attention.call import (
 from regard.attention.grid import Extent
 from regard.attention.masks import Everything, Mask
 from regard.attention.normalizers import Normalizer, Softmax
+from regard.attention.patterns import Causal
 from regard.attention.scores import ScaledDot, Score
 from regard.attention.ways import additive, flex, fused, products, reference, streamed, windowed
 from regard.attention.ways.blocks import is_causal, share_left
-from regard.attention.ways.choice import giving_weights, in_one_piece
+from regard.attention.ways.choice import alone, giving_weights, in_one_piece
 from regard.errors import OptionError
 
 mix = reference.mix
@@ -44,6 +45,9 @@ WAYS: dict[str, ModuleType] = {
     "windowed": windowed,
     "flex": flex,
 }
+
+AUTO, STEADY = "auto", "steady"
+"""The names by which a way is chosen: the fastest, and the fastest of those whose bits do not depend on company."""
 
 CUT = 256 * 256
 """Queries times keys from which skipping what a mask hides pays, by a trial: `benchmarks/ways.py` is to confirm it."""
@@ -88,16 +92,18 @@ def attend(
 
     Keys and values may have fewer heads than queries (G divides H): neighbors share. `dropout` always applies, as in
     `F.scaled_dot_product_attention`: give 0 in evaluation. `scale` replaces the score's own. `offset` is the
-    position of the first query when that of the first key is 0: with a cache, the number of earlier keys.
+    position of the first query when that of the first key is 0: with a cache, the number of earlier keys. `way` is
+    "auto" for the fastest, the name of one of `WAYS`, or "steady": half precision then gives the same bits whatever
+    padding and company a sentence has.
 
     Raises:
         ShapeError: Tensors do not fit each other, and which.
         OptionError: The way is unknown or cannot run this call, and why.
     """
-    if is_plain(score, bias, mask, normalizer, soft_cap, dropout, scale, offset, way) and fused.alone(
-        query, key, value
-    ):
-        return functional.scaled_dot_product_attention(query, key, value)
+    if is_plain(score, bias, mask, normalizer, soft_cap, dropout, scale, offset, way):
+        causal = type(mask) is Causal
+        if alone(query, key, value, causal=causal, steady=way == STEADY):
+            return functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
     check_parts(score, normalizer)
     call = prepared_call(
         query,
@@ -125,21 +131,21 @@ def is_plain(
     offset: int,
     way: str,
 ) -> bool:
-    """Say whether this is the softmax of scaled products, nothing hidden or added, and nobody looks.
+    """Say whether this is the softmax of scaled products, nothing but later keys hidden, and nobody looks.
 
-    If besides its tensors are such as `fused.alone` takes, no call is built of it: that would take longer than the
+    If besides its tensors are such as `choice.alone` takes, no call is built of it: that would take longer than the
     attention of a few tokens.
     """
     return (
         type(score) is ScaledDot
         and type(normalizer) is Softmax
-        and type(mask) is Everything
+        and (type(mask) is Everything or (type(mask) is Causal and offset == 0))
         and bias is None
         and soft_cap is None
         and scale is None
         and dropout == 0
         and type(offset) is int
-        and way == "auto"
+        and way in (AUTO, STEADY)
         and not observers
     )
 
@@ -196,7 +202,7 @@ def outside_autocast(run: Run, call: AttentionCall) -> Tensor:
 
 def run_by(way: str, call: AttentionCall) -> Tensor:
     """Run a call by a way."""
-    runner = chosen_way(call) if way == "auto" else named_way(call, way)
+    runner = chosen_way(call, steady=way == STEADY) if way in (AUTO, STEADY) else named_way(call, way)
     context: Tensor = runner.run(call)
     return context
 
@@ -206,14 +212,15 @@ def watched(around: Observer, run: Run) -> Run:
     return lambda call: around(call, run)
 
 
-def chosen_way(call: AttentionCall) -> ModuleType:
+def chosen_way(call: AttentionCall, *, steady: bool = False) -> ModuleType:
     """Choose the fastest way that can run the call; under torch.compile no size is looked at, and the batch never.
 
-    The last bits of half precision differ from way to way, and a sentence must be translated alike in any company.
+    The last bits of half precision differ from way to way, and a translator must translate a sentence alike in any
+    company: it asks for what is steady.
     """
     if torch.compiler.is_compiling():
         return reference if fused.why_not(call) else fused
-    chosen = in_one_piece(call)
+    chosen = in_one_piece(call, steady=steady)
     if chosen is fused and (isinstance(call.mask, Everything) or is_causal(call)):
         return fused
     scores = call.query.shape[2] * call.key.shape[2]
@@ -236,7 +243,7 @@ def hides_much(call: AttentionCall) -> bool:
 def named_way(call: AttentionCall, way: str) -> ModuleType:
     """Return the way of this name, or raise its reason for not running the call."""
     if way not in WAYS:
-        raise OptionError(f"way {way!r} is unknown; there are 'auto', {', '.join(map(repr, WAYS))}.")
+        raise OptionError(f"way {way!r} is unknown; there are 'auto', 'steady', {', '.join(map(repr, WAYS))}.")
     reason: str | None = WAYS[way].why_not(call)
     if reason:
         able = [name for name in WAYS if not WAYS[name].why_not(call)]
@@ -302,13 +309,11 @@ class Attention(nn.Module):
         """Attend to a memory; its own mask is joined with `mask`."""
         score, normalizer, soft_cap, scale = self.score, self.normalizer, self.soft_cap, self.scale
         dropout = self.dropout if self.training else 0.0
-        if (
-            is_plain(score, bias, mask, normalizer, soft_cap, dropout, scale, offset, self.way)
-            and isinstance(memory, Memory)
-            and type(memory.mask) is Everything
-            and fused.alone(query, memory.key, memory.value)
-        ):
-            return functional.scaled_dot_product_attention(query, memory.key, memory.value)
+        plain = is_plain(score, bias, mask, normalizer, soft_cap, dropout, scale, offset, self.way)
+        if plain and isinstance(memory, Memory) and type(memory.mask) is Everything and memory.first_key == 0:
+            key, value, causal = memory.key, memory.value, type(mask) is Causal
+            if alone(query, key, value, causal=causal, steady=self.way == STEADY):
+                return functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
         call = prepared_call(
             query,
             memory,

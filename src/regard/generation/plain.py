@@ -13,7 +13,7 @@ from torch.jit import ScriptModule
 from torch.nn import functional
 from torch.nn.modules import module as modules
 
-from regard.attention.attend import EVERYTHING, Attention, observers
+from regard.attention.attend import AUTO, EVERYTHING, STEADY, Attention, observers
 from regard.attention.autocast import autocasts
 from regard.attention.biases import Bias
 from regard.attention.call import Memory
@@ -74,7 +74,7 @@ def _fuses(module: nn.Module) -> bool:
         and type(module.normalizer) is Softmax
         and module.soft_cap is None
         and module.scale is None
-        and module.way == "auto"
+        and module.way in (AUTO, STEADY)
         and not (module.training and module.dropout)
     )
 

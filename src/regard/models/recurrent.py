@@ -9,7 +9,7 @@ from typing import Literal
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from regard.attention.attend import Attention
+from regard.attention.attend import STEADY, Attention
 from regard.attention.lengths import Padding
 from regard.attention.scores import Additive, Cosine, Dot, General, Location, ScaledDot, Score
 from regard.errors import OptionError, ShapeError
@@ -246,7 +246,7 @@ def decoder(config: RecurrentConfig) -> RecurrentDecoder:
     )
     if config.attention == "none":
         return fixed_context(config, bridge)
-    attention = Attention(score(config), dropout=config.attention_dropout)
+    attention = Attention(score(config), dropout=config.attention_dropout, way=STEADY)
     if config.attention == "bahdanau":
         parts = (config.hidden_dim, config.encoder_dim, config.model_dim)
         stepped = cells(config, fed_dim=config.encoder_dim)

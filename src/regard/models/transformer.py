@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from regard.attention.attend import EVERYTHING, Attention
+from regard.attention.attend import EVERYTHING, STEADY, Attention
 from regard.attention.caches import GrowingCache
 from regard.attention.call import Memory, hide_states
 from regard.attention.grid import Extent
@@ -187,7 +187,7 @@ def embedding(config: TransformerConfig, vocab_size: int) -> Embedding:
 
 def attention(config: TransformerConfig) -> Attention:
     """Build the equation of one sublayer."""
-    return Attention(dropout=config.attention_dropout)
+    return Attention(dropout=config.attention_dropout, way=STEADY)
 
 
 def feed_forward(config: TransformerConfig) -> FeedForward:

@@ -9,13 +9,13 @@ softmax and layer normalization.
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from regard.attention.processor import capabilities
 from regard.errors import OptionError
 
 Name = Literal["auto", "float32", "bfloat16"]
@@ -80,15 +80,14 @@ def _bfloat16(device: torch.device) -> tuple[bool, str]:
 
 def _bfloat16_on_cpu() -> tuple[bool, str]:
     """Ask the processor; where it does not say, or torch cannot ask (2.10), time a product."""
-    ask: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-    capabilities = ask()
+    known = capabilities()
     if not torch.backends.mkldnn.is_available():
         return False, "this build of torch has no oneDNN, which multiplies bfloat16 fast on a CPU"
-    if capabilities.get("amx_bf16"):
+    if known.get("amx_bf16"):
         return True, "this CPU multiplies it in hardware (AMX)"
-    if capabilities.get("avx512_bf16"):
+    if known.get("avx512_bf16"):
         return True, "this CPU multiplies it in hardware (AVX512-BF16)"
-    if capabilities.get("architecture") == "x86_64":
+    if known.get("architecture") == "x86_64":
         return False, "this CPU has neither AVX512-BF16 nor AMX"
     ratio = _speed_of_bfloat16()
     return ratio >= WORTHWHILE, f"a bfloat16 product ran {ratio:.1f} times as fast as a float32 one"

@@ -5,15 +5,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from regard.attention.autocast import autocasts
 from regard.attention.call import AttentionCall
 from regard.attention.normalizers import Softmax
-from regard.attention.ways.blocks import causal_rows, hiding_later_keys, is_causal
+from regard.attention.ways.blocks import causal_rows, hiding_later_keys, is_causal, needs_gradient
 
 PARTS, ROWS = 4, 64
 """Blocks of queries into which a causal call is cut, if they have as many rows."""
-CUT_FROM, CUT_BELOW = 128, 768
-"""Queries of a call that is cut, by `benchmarks/sdpa.py`; from 768 on the kernel takes larger blocks itself."""
+CUT_FROM, CUT_LEARNING_FROM, CUT_BELOW = 256, 512, 768
+"""Queries of a call that is cut, without and with a gradient, by `benchmarks/sdpa.py` on processors of two makers.
+
+From 768 on the kernel takes larger blocks itself.
+"""
 
 
 def why_not(call: AttentionCall) -> str | None:
@@ -25,33 +27,6 @@ def why_not(call: AttentionCall) -> str | None:
     if call.soft_cap is not None:
         return f"its scores are capped at {call.soft_cap} and fused has no soft-cap"
     return None
-
-
-def alone(query: object, key: object, value: object) -> bool:
-    """Say whether PyTorch's function alone is the softmax attention of these, which nobody has looked at yet.
-
-    They are on a CPU, of one type of full precision, values as wide as keys, and fit. Never wrong in saying yes; each
-    thing is asked once, since a short call takes no longer than the questions (`benchmarks/sdpa.py`).
-    """
-    if not (isinstance(query, Tensor) and isinstance(key, Tensor) and isinstance(value, Tensor)):
-        return False
-    dtype, asked, held = query.dtype, query.shape, key.shape
-    return (
-        (dtype is torch.float32 or dtype is torch.float64)
-        and dtype is key.dtype
-        and dtype is value.dtype
-        and len(asked) == len(held) == 4
-        and held == value.shape
-        and asked[0] == held[0]
-        and asked[1] == held[1] > 0
-        and asked[3] == held[3] > 0
-        and held[2] > 0
-        and query.is_cpu
-        and key.is_cpu
-        and value.is_cpu
-        and not autocasts(query)
-        and not torch.compiler.is_compiling()
-    )
 
 
 def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
@@ -73,6 +48,8 @@ def causal_rows_at_a_time(call: AttentionCall) -> int:
     """
     queries = call.query.shape[2]
     if not CUT_FROM <= queries < CUT_BELOW or call.dropout or torch.compiler.is_compiling():
+        return 0
+    if queries < CUT_LEARNING_FROM and needs_gradient(call):
         return 0
     cut = call.query.device.type == "cpu" and call.query.dtype in (torch.float32, torch.float64)
     return max(ROWS, -(-queries // PARTS)) if cut else 0
