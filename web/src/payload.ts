@@ -26,7 +26,12 @@ export interface ExactChart {
   key_scale: Place;
   log_sums: Place;
   distances: Place | null;
-  hidden: Place | null;
+}
+
+/** What is hidden: of each query the stretch of keys that it may see, or a bit for each pair that may not look. */
+export interface HiddenPairs {
+  stretches: Place | null;
+  bits: Place | null;
 }
 
 export interface Chart {
@@ -36,7 +41,9 @@ export interface Chart {
   kept?: number;
   keys?: Place;
   weights?: Place;
+  rests?: Place;
   dropped?: [number, number];
+  hidden?: HiddenPairs;
   exact?: ExactChart;
   belief?: string;
 }

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from regard.attention.patterns import Causal
+from regard.attention.masks import Mask
+from regard.attention.normalizers import Normalizer, Sigmoid, SinkSoftmax, Softmax
+from regard.attention.patterns import Causal, TensorMask
 from regard.attention.ways import reference
 from regard.inspection.pictures import atlas
 from regard.inspection.pictures.atlas import Panel, Side, panel
@@ -162,6 +164,48 @@ class TestMap:
         )
         page.page.hover(".rows .token >> nth=5")
         assert page.text(".readout").count("about") == 6
+
+    @pytest.mark.parametrize("normalizer", [Sigmoid(), SinkSoftmax(3), Softmax()])
+    def test_what_was_left_out_is_estimated_for_rows_of_any_sum(self, opened: Open, normalizer: Normalizer) -> None:
+        call = a_call(131, 131, normalizer=normalizer)
+        weights = reference.weights(call)[0, 0, 5].detach()
+        side = Side(tokens=a_side(131).tokens, words=[0] * 131)  # one word: the sum of a row
+        page = opened(panel({"a": [call]}, side))
+        place = int(weights.argsort(descending=True)[20])
+        page.page.focus(".viewer canvas")
+        page.press(*["ArrowDown"] * 6, *["ArrowRight"] * place)
+        told = page.text(".readout").split()
+        assert told[:5] == ["word5", "(5)", "←", f"word{place}", f"({place})"]
+        assert told[5] == "about"
+        assert 0 < float(told[6]) <= float(weights.sort(descending=True).values[15]) + 1e-3
+        page.page.click("text=whole words")
+        page.page.hover(".rows .token")
+        total = float(reference.weights(call)[0, 0].detach().sum(dim=-1).mean())
+        assert float(page.texts(".readout .item")[0].split()[-1]) == pytest.approx(total, rel=0.02)
+
+    @pytest.mark.parametrize("long", [11, 1024])
+    @pytest.mark.parametrize("mask", [Causal(), TensorMask(torch.arange(131)[None] % 3 != 1)])
+    def test_what_a_mask_hides_has_no_weight(
+        self, opened: Open, monkeypatch: pytest.MonkeyPatch, long: int, mask: Mask
+    ) -> None:
+        monkeypatch.setattr(atlas, "LONG", long)
+        monkeypatch.setattr(atlas, "TILES_OF_LONG", 13)
+        call = a_call(131, 131, mask=mask)
+        page = opened(panel({"a": [call]}, a_side(131), exact=[]))
+        page.page.focus(".viewer canvas")
+        page.press(*["ArrowDown"] * 40, *["ArrowRight"] * 40)
+        assert page.text(".readout").startswith("word39 (39) ← word40 (40) ")
+        assert page.text(".readout").split()[-2:] == ["(40)", "0.000"]
+
+    def test_the_first_key_keeps_its_weight_while_a_cache_grows(self, opened: Open) -> None:
+        whole = a_call(31, 31, mask=Causal())
+        first = whole._replace(query=whole.query[:, :, :5], key=whole.key[:, :, :5], value=whole.value[:, :, :5])
+        rest = whole._replace(query=whole.query[:, :, 5:], offset=5)
+        page = opened(panel({"a": [first, rest]}, a_side(31)))
+        page.page.focus(".viewer canvas")
+        page.press("ArrowDown", "ArrowDown")
+        weight = float(reference.weights(whole)[0, 0, 1, 0])
+        assert page.text(".readout") == f"word1 (1) ← word0 (0) {weight:.3f}"
 
     def test_exact_heads_compute_the_weights_that_python_told(
         self, opened: Open, monkeypatch: pytest.MonkeyPatch

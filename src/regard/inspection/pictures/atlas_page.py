@@ -124,8 +124,11 @@ def _chart(chart: Chart, layers: Sequence[str], store: _Store) -> dict[str, Any]
     told: dict[str, Any] = {"layer": layers.index(chart.layer), "head": chart.head, "peak": _short(chart.peak)}
     if chart.keys is not None and chart.weights is not None:
         told |= {"kept": chart.keys.shape[1], "keys": store.put(chart.keys), "weights": store.put(chart.weights)}
-    if chart.dropped is not None:
-        told["dropped"] = [_short(amount) for amount in chart.dropped]
+    if chart.rests is not None and chart.dropped is not None:
+        told |= {"rests": store.put(chart.rests), "dropped": [_short(amount) for amount in chart.dropped]}
+    if chart.hidden is not None:
+        parts = {"stretches": chart.hidden.stretches, "bits": chart.hidden.bits}
+        told["hidden"] = {name: None if array is None else store.put(array) for name, array in parts.items()}
     if chart.belief:
         told["belief"] = visible(chart.belief)
     if chart.exact is not None:
@@ -134,7 +137,7 @@ def _chart(chart: Chart, layers: Sequence[str], store: _Store) -> dict[str, Any]
 
 
 def _exact(exact: Exact, store: _Store) -> dict[str, Any]:
-    names = ("query", "key", "query_scale", "key_scale", "log_sums", "distances", "hidden")
+    names = ("query", "key", "query_scale", "key_scale", "log_sums", "distances")
     arrays = {name: getattr(exact, name) for name in names}
     return {
         "width": exact.query.shape[1],
