@@ -12,6 +12,7 @@ export interface Patches {
 export interface Side {
   tokens: string[];
   words: number[] | null;
+  spelled: string[] | null;
   rtl: boolean;
   patches: Patches | null;
 }

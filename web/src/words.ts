@@ -160,7 +160,8 @@ export function wordsOf(side: Side): { names: string[]; members: number[][] } {
     else members.push([place]);
   });
   const bare = (token: string, first: boolean) => (first ? token.replace(/^[▁Ġ␣]/u, "") : token.replace(/^##/u, ""));
+  const joined = (group: number[]) => group.map((place, at) => bare(side.tokens[place], at === 0)).join("").replace(/<\/w>$/u, "");
   const names = members.map((group) =>
-    group.length === 1 ? side.tokens[group[0]] : group.map((place, at) => bare(side.tokens[place], at === 0)).join("").replace(/<\/w>$/u, ""));
+    group.length === 1 ? side.tokens[group[0]] : side.spelled?.[side.words![group[0]]] || joined(group));
   return { names, members };
 }

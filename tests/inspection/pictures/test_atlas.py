@@ -136,5 +136,7 @@ def test_no_sites_and_texts_that_did_not_run_are_refused() -> None:
 def test_words_and_patches_must_fit_the_tokens() -> None:
     with pytest.raises(ShapeError, match="words names 2 tokens and there are 3"):
         Side(tokens=["a", "b", "c"], words=[0, 1])
+    with pytest.raises(ShapeError, match="spelled has 1 words and words goes up to 1"):
+        Side(tokens=["a", "b"], words=[0, 1], spelled=["ab"])
     with pytest.raises(ShapeError, match="patches are 2 x 3 from token 1 on, and there are 6 tokens"):
         Side(tokens=["x"] * 6, patches=Patches(pixels=np.zeros((2, 3, 3), np.uint8), rows=2, columns=3))

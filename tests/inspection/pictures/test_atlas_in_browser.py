@@ -110,6 +110,14 @@ class TestTokens:
         merged = torch.stack([weights[2:4, i : i + 2].sum(1).mean() for i in range(0, 13, 2)])
         assert page.texts(".readout .item")[0].endswith(f"{merged.max():.3f}")
 
+    def test_a_word_is_written_as_it_is_spelled_where_its_tokens_are_pieces_of_a_character(self, opened: Open) -> None:
+        tokens = ["<0xE6><0x97>", "<0xA5>", *(f"▁w{i}" for i in range(11))]
+        side = Side(tokens=tokens, words=[0, 0, *(1 + i // 2 for i in range(11))], spelled=["日", *[""] * 6])
+        page = opened(a_panel(side=side))
+        assert page.texts(".rows .token")[:3] == ["<0xE6><0x97>", "<0xA5>", "▁w0"]
+        page.page.click("text=whole words")
+        assert page.texts(".rows .token")[:2] == ["日", "w0▁w1"]
+
     def test_tokens_from_right_to_left_begin_at_the_right_and_so_does_the_map(self, opened: Open) -> None:
         side = Side(tokens=["قدماي", "تؤلمانني", *(f"كلمة{i}" for i in range(11))])
         page = opened(a_panel(side=side))

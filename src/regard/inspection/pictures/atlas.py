@@ -63,15 +63,21 @@ class Side:
         tokens: The tokens as text.
         words: For each token the index of its word, -1 for none; None where nobody knows.
         patches: The picture that the tokens are patches of.
+        spelled: The words by index, for words of several tokens; None or "" joins the tokens.
     """
 
     tokens: Sequence[str]
     words: Sequence[int] | None = None
     patches: Patches | None = None
+    spelled: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.words is not None and len(self.words) != len(self.tokens):
             raise ShapeError(f"words names {len(self.words)} tokens and there are {len(self.tokens)}: name each.")
+        if self.spelled is not None and len(self.spelled) <= max(self.words or [-1]):
+            raise ShapeError(
+                f"spelled has {len(self.spelled)} words and words goes up to {max(self.words or [-1])}: spell each."
+            )
         picture = self.patches
         if picture is not None and picture.first + picture.rows * picture.columns > len(self.tokens):
             raise ShapeError(

@@ -108,7 +108,8 @@ def _side(side: Side, store: _Store) -> dict[str, Any]:
     return {
         "tokens": [label(token) for token in side.tokens],
         "words": None if side.words is None else list(side.words),
-        "rtl": right_to_left(" ".join(side.tokens[:1000])),
+        "spelled": None if side.spelled is None else [word and label(word) for word in side.spelled],
+        "rtl": right_to_left(" ".join([*(side.spelled or ())[:1000], *side.tokens[:1000]])),  # bytes have Latin letters
         "patches": None
         if picture is None
         else {
