@@ -95,7 +95,7 @@ export class Words {
       return item;
     });
     this.list.append(...this.items);
-    walk(this.list, this.items, 1, Math.max(0, Math.min((this.active ?? 0) - this.start, this.items.length - 1)));
+    walk(this.list, [this.items], this.items[Math.max(0, Math.min((this.active ?? 0) - this.start, this.items.length - 1))]);
     const all = this.items.length === this.names.length;
     this.where.textContent = all ? "" : `Tokens ${this.start} to ${end - 1} of ${this.names.length}.`;
     if (!all) this.where.append(this.turn("earlier", -WINDOW / 2), this.turn("later", WINDOW / 2));

@@ -1,12 +1,16 @@
 """The atlas as a reader meets it: in Chromium, by pointer and keyboard, at 512 and 8,192 tokens, in a notebook."""
 
+import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from regard.attention.masks import Mask
 from regard.attention.normalizers import Normalizer, Sigmoid, SinkSoftmax, Softmax
@@ -67,6 +71,40 @@ class TestHeads:
         page.page.wait_for_selector("h2:text-is('layer.1, head 1')")
         assert page.page.locator("[aria-pressed=true]").get_attribute("aria-label") == "layer.1, head 1"
 
+    def test_the_arrows_find_their_column_where_layers_have_other_numbers_of_heads(self, opened: Open) -> None:
+        sites = {f"layer.{place}": [a_call(13, 13, heads=heads)] for place, heads in enumerate((4, 2, 5))}
+        page = opened(panel(sites, a_side(13)))
+
+        def reached(*keys: str) -> str:
+            page.press(*keys)
+            return str(page.page.evaluate("document.activeElement.getAttribute('aria-label')"))
+
+        page.page.focus("[aria-label='layer.0, head 1']")
+        assert reached("ArrowDown") == "layer.1, head 1"
+        assert reached("ArrowDown") == "layer.2, head 1"
+        assert reached("End") == "layer.2, head 4"
+        assert reached("ArrowUp") == "layer.1, head 1"  # the last that it has
+        assert reached("ArrowUp") == "layer.0, head 3"  # as near to head 4 as it has
+        assert reached("ArrowDown", "ArrowDown") == "layer.2, head 4"
+        assert reached("ArrowDown", "ArrowRight") == "layer.2, head 4"
+        assert reached("ArrowUp", "ArrowLeft", "ArrowDown") == "layer.2, head 0"
+
+    def test_a_head_stands_under_its_number(self, opened: Open) -> None:
+        made = a_panel(layers=1)
+        page = opened(replace(made, charts=[made.charts[0], made.charts[2]]))
+        assert page.page.locator(".grid tbody tr > *").count() == 4
+        assert page.page.locator(".grid tbody td >> nth=1").locator("button").count() == 0
+
+    def test_small_pictures_are_mirrored_as_the_large_one(self, opened: Open) -> None:
+        def tile(side: Side) -> np.ndarray:
+            page = opened(a_panel(side=side, mask=Causal()))
+            page.page.evaluate("document.activeElement.blur()")
+            shot = page.page.locator(".tile canvas >> nth=2").screenshot()
+            return np.asarray(Image.open(io.BytesIO(shot)).convert("L")).astype(int)
+
+        latin, arabic = tile(a_side(13)), tile(Side(tokens=["قدماي"] * 13))
+        assert np.abs(latin - arabic[:, ::-1]).mean() < 3 < np.abs(latin - arabic).mean()
+
     def test_layers_are_called_by_what_tells_them_apart(self, opened: Open) -> None:
         names = [f"encoder.layer.{i}.attention.self" for i in range(3)]
         page = opened(panel({name: [a_call(13, 13)] for name in names}, a_side(13)))
@@ -77,6 +115,28 @@ class TestHeads:
         page.page.click("text=decoder")
         page.page.wait_for_selector(".rows .token >> nth=7", state="detached")
         assert page.page.locator(".rows .token").count() == 7
+
+    def test_the_arrows_change_panels_and_tab_reaches_the_one_that_is_open(self, opened: Open) -> None:
+        page = opened(a_panel(), a_panel(7, name="decoder"), a_panel(5, name="cross"))
+        tabs = page.page.locator("[role=tab]")
+        tabs.nth(0).focus()
+        for key, place, length in (("ArrowRight", 1, 7), ("End", 2, 5), ("ArrowLeft", 1, 7), ("Home", 0, 13)):
+            page.press(key)
+            page.page.wait_for_selector(f".rows .tokens > :last-child:nth-child({length})")
+            assert page.page.evaluate("document.activeElement.id") == tabs.nth(place).get_attribute("id")
+            assert [tab.get_attribute("tabindex") for tab in tabs.all()].index("0") == place
+            assert [tab.get_attribute("aria-selected") for tab in tabs.all()].index("true") == place
+            sheet = page.page.locator("[role=tabpanel]")
+            assert sheet.get_attribute("aria-labelledby") == tabs.nth(place).get_attribute("id")
+            assert sheet.get_attribute("id") == tabs.nth(place).get_attribute("aria-controls")
+
+    def test_panels_changed_faster_than_they_open_show_the_last(self, opened: Open) -> None:
+        page = opened(a_panel(), a_panel(7, name="decoder"), a_panel(5, name="cross"))
+        page.page.evaluate("for (const place of [1, 2, 0, 2]) document.querySelectorAll('[role=tab]')[place].click()")
+        page.page.wait_for_selector(".rows .tokens > :last-child:nth-child(5)")
+        page.page.wait_for_timeout(300)
+        assert page.page.locator(".rows .token").count() == 5
+        assert page.page.locator("[aria-selected=true]").inner_text() == "cross"
 
 
 class TestTokens:
