@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 WORDS = ("my", "feet", "hurt", "and", "the", "cat", "sleep", "##s", "j'ai", "mal", "aux", "pieds")
 
@@ -46,4 +46,23 @@ def save_bart(folder: Path) -> Path:
         bos_token_id=2, eos_token_id=3, decoder_start_token_id=3, forced_eos_token_id=None, init_std=0.5,
     )  # fmt: skip
     transformers.BartForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+def save_gpt2(folder: Path) -> Path:
+    """A GPT-2 of two layers and three heads; it knows bytes, "Ġthe" and the beginning of 日."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=262, initial_alphabet=alphabet, show_progress=False)
+    made.train_from_iterator([" the the 日日 the 旦"], trainer)
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=made)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=len(tokenizer), n_embd=33, n_layer=2, n_head=3, n_positions=53, initializer_range=0.5,
+        bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    transformers.GPT2Model(config).save_pretrained(folder)
     return folder

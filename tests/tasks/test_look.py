@@ -1,11 +1,15 @@
 """Looking into one translation."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from regard.errors import OptionError
+from regard.inspection.alignments.words import merge_words
+from regard.inspection.pictures.glyphs import label
 from regard.tasks.look import CANDIDATES, look
 from tests.tasks import tiny
 
@@ -79,6 +83,23 @@ def test_steps_tell_scores_weights_shares_and_candidates(name: str, site: dict[s
         for step in seen.map.steps:
             expected = np.exp(step.scores - step.scores.max())
             np.testing.assert_allclose(step.weights, expected / expected.sum(), atol=1e-5)
+
+
+def test_steps_say_at_which_token_the_map_shows_them() -> None:
+    translator = tiny.translator()
+    assert translator.site is not None
+    assert {step.note for step in look(translator, SOURCE, TARGET, steps=True).map.steps} == {""}
+    translator.site = replace(translator.site, head=1, step="reading")  # a mean over heads is taken after merging
+    seen = look(translator, SOURCE, TARGET, steps=True)
+    ((_, attention),) = translator.attention([SOURCE], [TARGET])
+    first, *others = seen.map.steps
+    assert first.note == "The map does not show these weights: it takes a token's from the next step, which reads it."
+    for before, step in zip(seen.map.steps, others, strict=False):
+        read, emitted = label(before.token), label(step.token)
+        assert step.note == f"The map shows these weights at {read}, which this step reads; it emits {emitted}."
+    by_token = torch.from_numpy(np.stack([step.weights for step in others]))
+    rows = merge_words(by_token, attention.target_word_of[:-1], attention.source_word_of)
+    np.testing.assert_allclose(seen.map.values, rows, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import tokenizers
 import torch
 
 from regard.errors import OptionError
+from regard.inspection.pictures.atlas_page import pack
 from regard.tasks.look_pretrained import is_pretrained, look_pretrained
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install '.[conformance]'")
@@ -26,6 +27,11 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pretrained.save_bart(tmp_path_factory.mktemp("bart"))
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pretrained.save_gpt2(tmp_path_factory.mktemp("gpt2"))
 
 
 def test_every_head_of_an_encoder_is_that_of_its_eager_run(bert: Path) -> None:
@@ -47,6 +53,21 @@ def test_every_head_of_an_encoder_is_that_of_its_eager_run(bert: Path) -> None:
     assert torch.allclose(torch.tensor(seen.map.values[6]).float(), expected, atol=1e-5)
     assert seen.map.note.endswith(", head 2")
     assert seen.output is None
+
+
+def test_a_character_of_several_tokens_is_shown_once_in_its_word_and_as_bytes_by_token(gpt2: Path) -> None:
+    seen = look_pretrained(gpt2, "the 日本 x🙂")
+    (one,) = seen.panels
+    pieces = ["<0xE6><0x97>", "<0xA5>", "<0xE6>", "<0x9C>", "<0xAC>"]
+    smile = [f"<0x{byte:02X}>" for byte in "🙂".encode()]
+    assert list(one.rows.tokens) == ["the", *pieces, "Ġ", "x", *smile]  # 262 pieces have none for the blank and 日
+    assert seen.map.rows == seen.map.columns == ("the", "日本", "x", "🙂")
+
+
+def test_texts_from_right_to_left_are_known_by_their_words_where_tokens_are_bytes(gpt2: Path) -> None:
+    packed = pack(look_pretrained(gpt2, "قد").panels, title="x")
+    assert packed.header["panels"][0]["rows"]["rtl"]
+    assert packed.header["panels"][0]["rows"]["spelled"] == ["قد"]
 
 
 def test_belief_is_measured_of_the_head_that_is_shown(bert: Path, bart: Path) -> None:

@@ -1,6 +1,6 @@
 // The atlas: choose a panel, a layer and a head; see its map, its tokens, and what is exact and what was left out.
 
-import { make, ramp, shown } from "./elements";
+import { make, ramp, shown, walk } from "./elements";
 import { grid } from "./grid";
 import { DenseMap, mapOf, type HeadMap } from "./maps";
 import { Picture } from "./patches";
@@ -15,6 +15,8 @@ interface Focus {
   place: number;
 }
 
+let atlases = 0; // a notebook may show several
+
 class Atlas {
   private readonly viewer = new Viewer((row, column) => this.pointCell(row, column), (row) => this.hold({ which: "rows", place: row }));
   private readonly rows = new Words("rows", (place) => this.point("rows", place), (place) => this.hold({ which: "rows", place }));
@@ -26,6 +28,9 @@ class Atlas {
   private readonly heads = make("div", { class: "heads" });
   private readonly merging = make("input", { type: "checkbox", id: "regard-words" });
   private readonly texts: HTMLElement;
+  private readonly id = `regard-atlas-${++atlases}`;
+  private readonly sheet = make("div", { id: this.id });
+  private readonly tabs: HTMLElement[];
   private pictures: Partial<Record<Which, Picture>> = {};
   private panel!: Panel;
   private means!: Uint8Array;
@@ -45,20 +50,26 @@ class Atlas {
     const toggle = make("label", { class: "toggle" }, this.merging, " whole words");
     this.merging.onchange = () => this.useMap();
     const panels = make("div", { class: "panels", role: "tablist", "aria-label": "Panels" });
-    header.panels.forEach((panel, place) => {
-      const tab = make("button", { type: "button", role: "tab" }, panel.name || `panel ${place}`);
-      tab.onclick = () => void this.open(place);
-      panels.append(tab);
+    this.tabs = header.panels.map((panel, place) => {
+      const tab = make("button", { type: "button", role: "tab", id: `${this.id}-tab-${place}`, "aria-controls": this.id }, panel.name || `panel ${place}`);
+      tab.onfocus = tab.onclick = () => this.panel !== panel && void this.open(place);
+      return tab;
     });
+    panels.append(...this.tabs);
+    walk(panels, [this.tabs]);
     panels.hidden = header.panels.length < 2;
-    root.replaceChildren(
-      make("header", {}, make("h1", { dir: "auto" }, header.title), panels),
+    if (!panels.hidden) this.sheet.setAttribute("role", "tabpanel");
+    this.sheet.append(
       make("div", { class: "parts" },
         make("section", { class: "all" }, make("h3", {}, "Layers and heads"), this.heads),
         make("section", { class: "one" }, this.name, this.told, this.viewer.element),
       ),
       make("div", { class: "bar" }, this.readout, toggle),
       this.texts,
+    );
+    root.replaceChildren(
+      make("header", {}, make("h1", { dir: "auto" }, header.title), panels),
+      this.sheet,
       make("footer", { class: "quiet" },
         "Point at a weight or a token, click to hold it, Escape to let go. In the map: drag to move, plus and minus or the wheel to zoom, ",
         "0 for all of it; arrow keys move everywhere. This page is whole: it asks no other computer for anything. Made by regard."),
@@ -76,9 +87,12 @@ class Atlas {
   }
 
   async open(place: number): Promise<void> {
-    this.panel = this.payload.header.panels[place];
-    this.root.querySelectorAll(".panels button").forEach((tab, at) => tab.setAttribute("aria-selected", String(at === place)));
-    this.means = new Uint8Array(await this.payload.piece(this.panel.means));
+    const panel = (this.panel = this.payload.header.panels[place]);
+    this.tabs.forEach((tab, at) => tab.setAttribute("aria-selected", String(at === place)));
+    if (this.tabs.length > 1) this.sheet.setAttribute("aria-labelledby", this.tabs[place].id);
+    const means = new Uint8Array(await this.payload.piece(panel.means));
+    if (this.panel !== panel) return; // another was opened meanwhile
+    this.means = means;
     const { charts } = this.panel;
     const first = Math.max(charts.indexOf((charts.find((chart) => chart.belief) ?? charts.find((chart) => chart.exact))!), 0);
     const worded = this.panel.rows.words || this.columnSide.words;
@@ -87,8 +101,9 @@ class Atlas {
     this.merging.disabled = !worded || long;
     this.merging.parentElement!.title = long ? "Whole words are for texts whose strongest keys are kept." : worded ? "" : "Nobody said which tokens make a word.";
     await this.makePictures();
+    if (this.panel !== panel) return;
     await this.choose(first);
-    this.recolor();
+    if (this.panel === panel) this.recolor();
   }
 
   private get columnSide(): Side {
@@ -101,7 +116,9 @@ class Atlas {
     for (const [which, side, words] of [["rows", this.panel.rows, this.rows], ["columns", this.columnSide, this.columns]] as const) {
       words.element.classList.toggle("pictured", side.patches !== null);
       if (!side.patches) continue;
+      const { panel } = this;
       const pixels = new Uint8Array(await this.payload.piece(side.patches.pixels));
+      if (this.panel !== panel) return;
       const picture = new Picture(which === "rows" ? "Queries" : "Keys", side.patches, pixels,
         (token) => this.point(which, token), (token) => this.hold({ which, place: token }));
       this.pictures[which] = picture;
@@ -111,9 +128,10 @@ class Atlas {
 
   private async choose(place: number): Promise<void> {
     this.chosen = place;
-    const chart = this.panel.charts[place];
-    const map = await mapOf(this.payload, this.panel, chart, this.means);
-    if (this.chosen !== place) return; // another was chosen meanwhile
+    const { panel } = this;
+    const chart = panel.charts[place];
+    const map = await mapOf(this.payload, panel, chart, this.means);
+    if (this.chosen !== place || this.panel !== panel) return; // another was chosen meanwhile
     this.tokens = map;
     this.name.textContent = `${this.panel.layers[chart.layer]}, head ${chart.head}`;
     this.told.replaceChildren(this.tell());

@@ -11,30 +11,49 @@ export function make<Tag extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** Let Tab reach one item of a group, and the arrow keys the others. */
-export function walk(container: HTMLElement, items: HTMLElement[], columns = 1, current = 0): void {
-  items.forEach((item, place) => {
-    item.tabIndex = place === current ? 0 : -1;
-    item.addEventListener("focus", () => {
-      items[current].tabIndex = -1;
-      items[(current = place)].tabIndex = 0;
+/**
+ * Let Tab reach one item of a group, and the arrow keys the others. Rows may be of different lengths and have gaps; up
+ * and down stay in their column, or as near as a row has it, and a single row is walked by them as by left and right.
+ */
+export function walk(container: HTMLElement, rows: (HTMLElement | undefined)[][], current?: HTMLElement): void {
+  const places = rows.flatMap((row, y) => row.flatMap((item, x) => (item ? [{ item, y, x }] : [])));
+  if (!places.length) return;
+  let at = places.find(({ item }) => item === current) ?? places[0];
+  let goal: number | null = null; // the column that up and down keep through shorter rows
+  for (const place of places) {
+    place.item.tabIndex = place === at ? 0 : -1;
+    place.item.addEventListener("focus", () => {
+      at.item.tabIndex = -1;
+      (at = place).item.tabIndex = 0;
+      goal = null;
     });
-  });
+  }
+  const aside = (by: number) => {
+    const row = places.filter(({ y }) => y === at.y);
+    return row[Math.min(Math.max(row.indexOf(at) + by, 0), row.length - 1)];
+  };
+  const across = (by: number) => {
+    if (rows.length === 1) return aside(by);
+    const wanted = goal ?? at.x;
+    const beyond = places.filter(({ y }) => (y - at.y) * by > 0);
+    const next = Math.min(...beyond.map(({ y }) => Math.abs(y - at.y)));
+    const row = beyond.filter(({ y }) => Math.abs(y - at.y) === next);
+    return row.sort((one, other) => Math.abs(one.x - wanted) - Math.abs(other.x - wanted))[0] ?? at;
+  };
   container.onkeydown = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     const onward = getComputedStyle(container).direction === "rtl" ? -1 : 1;
-    const first = columns > 1 ? current - (current % columns) : 0;
-    const last = columns > 1 ? Math.min(first + columns, items.length) - 1 : items.length - 1;
-    const sideways = (by: number) => Math.min(Math.max(current + by, first), last);
-    const steps: Record<string, number> = {
-      ArrowRight: sideways(onward), ArrowLeft: sideways(-onward),
-      ArrowDown: columns > 1 ? current + columns : sideways(1), ArrowUp: columns > 1 ? current - columns : sideways(-1),
-      Home: first, End: last,
+    const steps: Record<string, () => typeof at> = {
+      ArrowRight: () => aside(onward), ArrowLeft: () => aside(-onward),
+      ArrowDown: () => across(1), ArrowUp: () => across(-1),
+      Home: () => aside(-Infinity), End: () => aside(Infinity),
     };
-    const next = steps[event.key];
-    if (next === undefined) return;
+    if (!(event.key in steps)) return;
     event.preventDefault();
     event.stopPropagation();
-    items[next]?.focus();
+    const kept = event.key === "ArrowDown" || event.key === "ArrowUp" ? goal ?? at.x : null;
+    steps[event.key]().item.focus();
+    goal = kept;
   };
 }
 

@@ -17,6 +17,7 @@ export function grid(
     const name = `${panel.layers[chart.layer]}, head ${chart.head}${chart.exact ? ", exact" : ""}`;
     const canvas = picture({ means: means.subarray(place * size, (place + 1) * size), tiles: panel.tiles }, colors);
     canvas.style.imageRendering = panel.tiles[1] < 64 ? "pixelated" : "auto";
+    canvas.classList.toggle("mirrored", (panel.columns ?? panel.rows).rtl); // as the large map is
     canvas.style.aspectRatio = `${Math.max(0.15, wide)} / ${Math.max(0.15, high)}`;
     const made = make("button", {
       type: "button", class: `tile${chart.exact ? " exact" : ""}`, "aria-label": name, title: name,
@@ -27,16 +28,18 @@ export function grid(
       choose(place);
     };
     tiles.push(made);
-    return make("td", {}, made);
+    return made;
   };
   const heading = (scope: string, name: string, short = name) =>
     make("th", { scope, title: name }, make("span", { dir: "auto" }, short));
   const short = differing(panel.layers);
+  const rows = panel.layers.map((): (HTMLElement | undefined)[] => Array.from({ length: heads }));
+  panel.charts.forEach((chart, place) => (rows[chart.layer][chart.head] = tile(place)));
   const body = panel.layers.map((name, layer) => make("tr", {}, heading("row", name, short[layer]),
-    ...panel.charts.map((chart, place) => (chart.layer === layer ? place : -1)).filter((place) => place >= 0).map(tile)));
+    ...rows[layer].map((made) => make("td", {}, ...(made ? [made] : [])))));
   const top = make("tr", {}, make("td"), ...Array.from({ length: heads }, (_, head) => heading("col", String(head))));
   const table = make("table", { class: "grid", role: "presentation" }, make("thead", {}, top), make("tbody", {}, ...body));
-  walk(table, tiles, heads, Math.max(0, chosen));
+  walk(table, rows, tiles[chosen]);
   return make("div", { class: "scrolled" }, table);
 }
 

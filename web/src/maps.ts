@@ -1,5 +1,6 @@
 // One head's map, wherever its weights come from: kept keys, query and key, or the means of its blocks alone.
 
+import { Hidden } from "./hidden";
 import type { Chart, Panel, Payload, Place } from "./payload";
 
 export interface Weight {
@@ -91,12 +92,11 @@ export class ComputedMap implements HeadMap {
     private readonly cap: number | null, private readonly query: Int8Array, private readonly key: Int8Array,
     private readonly queryScale: Float32Array, private readonly keyScale: Float32Array,
     private readonly logSums: Float32Array, private readonly distances: Float32Array | null,
-    private readonly hidden: Uint8Array | null,
+    private readonly hidden: Hidden,
   ) {}
 
   private at(row: number, column: number): number {
-    const stride = (this.columns + 7) >> 3;
-    if (this.hidden && (this.hidden[row * stride + (column >> 3)] >> (column & 7)) & 1) return 0;
+    if (this.hidden.has(row, column)) return 0;
     const { query, key, width } = this;
     let product = 0;
     for (let q = row * width, k = column * width, end = q + width; q < end; q++, k++) product += query[q] * key[k];
@@ -133,14 +133,24 @@ export class MeansMap implements HeadMap {
 
   constructor(
     readonly rows: number, readonly columns: number, readonly means: Uint8Array, readonly tiles: [number, number],
-    readonly block: [number, number], readonly peak: number,
+    readonly block: [number, number], readonly peak: number, private readonly hidden: Hidden,
   ) {
     this.top = peak;
   }
 
+  /** Nothing where it is hidden, else the mean of those of its block that are not. */
   weight(row: number, column: number): Weight {
-    const place = Math.floor(row / this.block[0]) * this.tiles[1] + Math.floor(column / this.block[1]);
-    return { value: this.peak * (this.means[place] / 255) ** 2, exact: false };
+    if (this.hidden.has(row, column)) return { value: 0, exact: true };
+    const [high, wide] = this.block;
+    const [top, left] = [row - (row % high), column - (column % wide)];
+    let [area, seen] = [0, 0];
+    for (let y = top; y < Math.min(top + high, this.rows); y++)
+      for (let x = left; x < Math.min(left + wide, this.columns); x++) {
+        area++;
+        if (!this.hidden.has(y, x)) seen++;
+      }
+    const mean = this.peak * (this.means[(top / high) * this.tiles[1] + left / wide] / 255) ** 2;
+    return { value: (mean * area) / seen, exact: false };
   }
 
   row(): null {
@@ -160,6 +170,7 @@ export async function mapOf(payload: Payload, panel: Panel, chart: Chart, allMea
   const size = panel.tiles[0] * panel.tiles[1];
   const place = panel.charts.indexOf(chart);
   const means = allMeans.subarray(place * size, (place + 1) * size);
+  const hidden = await Hidden.of(payload, chart.hidden, rows, columns);
   if (chart.exact) {
     const { exact } = chart;
     const floats = async (at: Place | null) => (at ? new Float32Array(await payload.piece(at)) : null);
@@ -167,19 +178,30 @@ export async function mapOf(payload: Payload, panel: Panel, chart: Chart, allMea
       rows, columns, means, panel.tiles, panel.block, chart.peak, exact.width, exact.cap,
       new Int8Array(await payload.piece(exact.query)), new Int8Array(await payload.piece(exact.key)),
       (await floats(exact.query_scale))!, (await floats(exact.key_scale))!, (await floats(exact.log_sums))!,
-      await floats(exact.distances), exact.hidden ? new Uint8Array(await payload.piece(exact.hidden)) : null,
+      await floats(exact.distances), hidden,
     );
   }
-  if (!chart.keys || !chart.weights) return new MeansMap(rows, columns, means, panel.tiles, panel.block, chart.peak);
+  if (!chart.keys || !chart.weights) return new MeansMap(rows, columns, means, panel.tiles, panel.block, chart.peak, hidden);
   const keys = new Uint16Array(await payload.piece(chart.keys));
-  const weights = new Uint16Array(await payload.piece(chart.weights));
-  return filled(rows, columns, keys, weights, payload.header.whole, means, panel, chart);
+  const weights = Float32Array.from(new Uint16Array(await payload.piece(chart.weights)), (weight) => weight / payload.header.whole);
+  const rests = new Float32Array(await payload.piece(chart.rests!));
+  return filled({ rows, columns, keys, weights, rests, hidden, means }, panel, chart);
 }
 
-function filled(
-  rows: number, columns: number, keys: Uint16Array, weights: Uint16Array, whole: number, means: Uint8Array,
-  panel: Panel, chart: Chart,
-): DenseMap {
+/** What is known of a head of a short text: of each query the strongest keys, and what all others have together. */
+interface Kept {
+  rows: number;
+  columns: number;
+  keys: Uint16Array;
+  weights: Float32Array;
+  rests: Float32Array;
+  hidden: Hidden;
+  means: Uint8Array;
+}
+
+const NOTHING = 5e-4; // what the others of a query have together, below which they have nothing
+
+function filled({ rows, columns, keys, weights, rests, hidden, means }: Kept, panel: Panel, chart: Chart): DenseMap {
   const kept = chart.kept!;
   const values = new Float32Array(rows * columns);
   const known = new Uint8Array(rows * columns);
@@ -192,33 +214,36 @@ function filled(
     const column = place % panel.tiles[1];
     const area = Math.min(high, rows - row * high) * Math.min(wide, columns - column * wide);
     left[place] = area * chart.peak * (means[place] / 255) ** 2;
-    free[place] = area;
   }
   for (let row = 0; row < rows; row++) {
-    let rest = 1;
     for (let place = row * kept; place < (row + 1) * kept; place++) {
-      const weight = weights[place] / whole;
+      if (weights[place] === 0) break; // strongest first; a cache that held fewer keys leaves room at the end
       const cell = row * columns + keys[place];
-      rest -= weight;
-      values[cell] = weight;
+      values[cell] = weights[place];
       known[cell] = 1;
-      left[block(row, keys[place])] -= weight;
-      free[block(row, keys[place])]--;
+      left[block(row, keys[place])] -= weights[place];
     }
-    // A row whose kept keys are all of it has nothing elsewhere.
-    if (rest < 5e-4 || kept === columns || weights[(row + 1) * kept - 1] === 0)
-      for (let column = 0; column < columns; column++) {
-        if (!known[row * columns + column]) free[block(row, column)]--;
-        known[row * columns + column] = 1;
-      }
+    // A row whose kept keys are all of it has nothing elsewhere, and no row has anything on a key that is hidden.
+    const all = rests[row] < NOTHING || kept === columns || weights[(row + 1) * kept - 1] === 0;
+    for (let column = 0; column < columns; column++) {
+      if (all || hidden.has(row, column)) known[row * columns + column] = 1;
+      if (!known[row * columns + column]) free[block(row, column)]++;
+    }
   }
-  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) {
-    const cell = row * columns + column;
-    if (known[cell]) continue;
-    const place = block(row, column);
-    // No other key of a query has more than the weakest of its strongest.
-    const most = weights[(row + 1) * kept - 1] / whole;
-    values[cell] = Math.min(most, Math.max(0, left[place]) / Math.max(1, free[place]));
+  // The others of a query get what their blocks have left, in such parts that together they have what they have.
+  for (let row = 0; row < rows; row++) {
+    const others: number[] = [];
+    let sum = 0;
+    for (let column = 0; column < columns; column++) {
+      const cell = row * columns + column;
+      if (known[cell]) continue;
+      const at = block(row, column);
+      others.push(cell);
+      sum += values[cell] = Math.max(0, left[at]) / free[at];
+    }
+    const most = weights[(row + 1) * kept - 1]; // no other key has more than the weakest of the strongest
+    for (const cell of others)
+      values[cell] = Math.min(most, sum > 0 ? (values[cell] * rests[row]) / sum : rests[row] / others.length);
   }
   return new DenseMap(rows, columns, values, known, means, panel.tiles, panel.block, chart.peak);
 }

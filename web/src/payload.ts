@@ -12,6 +12,7 @@ export interface Patches {
 export interface Side {
   tokens: string[];
   words: number[] | null;
+  spelled: string[] | null;
   rtl: boolean;
   patches: Patches | null;
 }
@@ -26,7 +27,12 @@ export interface ExactChart {
   key_scale: Place;
   log_sums: Place;
   distances: Place | null;
-  hidden: Place | null;
+}
+
+/** What is hidden: of each query the stretch of keys that it may see, or a bit for each pair that may not look. */
+export interface HiddenPairs {
+  stretches: Place | null;
+  bits: Place | null;
 }
 
 export interface Chart {
@@ -36,7 +42,9 @@ export interface Chart {
   kept?: number;
   keys?: Place;
   weights?: Place;
+  rests?: Place;
   dropped?: [number, number];
+  hidden?: HiddenPairs;
   exact?: ExactChart;
   belief?: string;
 }

@@ -95,7 +95,7 @@ export class Words {
       return item;
     });
     this.list.append(...this.items);
-    walk(this.list, this.items, 1, Math.max(0, Math.min((this.active ?? 0) - this.start, this.items.length - 1)));
+    walk(this.list, [this.items], this.items[Math.max(0, Math.min((this.active ?? 0) - this.start, this.items.length - 1))]);
     const all = this.items.length === this.names.length;
     this.where.textContent = all ? "" : `Tokens ${this.start} to ${end - 1} of ${this.names.length}.`;
     if (!all) this.where.append(this.turn("earlier", -WINDOW / 2), this.turn("later", WINDOW / 2));
@@ -160,7 +160,8 @@ export function wordsOf(side: Side): { names: string[]; members: number[][] } {
     else members.push([place]);
   });
   const bare = (token: string, first: boolean) => (first ? token.replace(/^[▁Ġ␣]/u, "") : token.replace(/^##/u, ""));
+  const joined = (group: number[]) => group.map((place, at) => bare(side.tokens[place], at === 0)).join("").replace(/<\/w>$/u, "");
   const names = members.map((group) =>
-    group.length === 1 ? side.tokens[group[0]] : group.map((place, at) => bare(side.tokens[place], at === 0)).join("").replace(/<\/w>$/u, ""));
+    group.length === 1 ? side.tokens[group[0]] : side.spelled?.[side.words![group[0]]] || joined(group));
   return { names, members };
 }

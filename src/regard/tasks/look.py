@@ -1,5 +1,6 @@
 """Looking at one translation: the map of its alignment, every head, and how each token came about."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from regard.inspection.alignments.alignment_site import AlignmentSite
 from regard.inspection.alignments.links import Links
 from regard.inspection.effects.belief import Belief, measure_belief
 from regard.inspection.lens import Lens, Site
+from regard.inspection.pictures.glyphs import label
 from regard.inspection.pictures.maps import Candidate, Heads, Map, Step
 from regard.tasks.pair_batches import PairBatch
 from regard.tasks.translator import Translator
@@ -130,9 +132,18 @@ def recorded_steps(translator: Translator, source: str, target: str, site: Align
                 Candidate(token=translator.tokenizers.target.token(int(token)), probability=float(probability))
                 for token, probability in zip(best[step], probabilities[step], strict=True)
             ],
+            note="" if site.step == "emitting" else reading_note(tokens, step),
         )
         for step in range(len(tokens))
     ]
+
+
+def reading_note(tokens: Sequence[str], step: int) -> str:
+    """Say where the map shows the weights of a step, if it reads words off the step after the one that emits them."""
+    if step == 0:
+        return "The map does not show these weights: it takes a token's from the next step, which reads it."
+    read, emitted = label(tokens[step - 1]), label(tokens[step])
+    return f"The map shows these weights at {read}, which this step reads; it emits {emitted}."
 
 
 def candidates(translator: Translator, states: Float[Tensor, "T M"]) -> tuple[Tensor, Tensor]:

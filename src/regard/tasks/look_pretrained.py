@@ -16,6 +16,7 @@ from regard.inspection.lens import Lens, Site
 from regard.inspection.pictures.atlas import Chart, Panel, Side, panel
 from regard.inspection.pictures.maps import Map
 from regard.tasks.look import DRAWS, KEYS
+from regard.tasks.pretrained_side import pretrained_side, readable
 
 LONGEST = 256
 """Tokens of an output that is searched for."""
@@ -88,7 +89,7 @@ def look_pretrained(
         ids, inputs = None, dict(source.to(model.device))
     with Lens(model) as lens:
         model(**inputs)
-    read = _side(tokenizer, source, text)
+    read = pretrained_side(tokenizer, source, text)
     panels = (
         [panel(lens, read, name=model.config.model_type)] if ids is None else _three(model, tokenizer, ids, read, lens)
     )
@@ -168,16 +169,6 @@ def _longest(model: Any, tokenizer: Any) -> int | None:
     return min(int(places), int(tokenizer.model_max_length))  # RoBERTa's first two positions are of no use
 
 
-def _side(tokenizer: Any, encoded: Any, text: str) -> Side:
-    """Show tokens as the text writes them, since vocabularies write bytes in letters of their own."""
-    names = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist())
-    if not encoded.is_fast:
-        return Side(tokens=names)
-    offsets = encoded.encodings[0].offsets
-    tokens = [text[first:last].strip() or name for (first, last), name in zip(offsets, names, strict=True)]
-    return Side(tokens=tokens, words=[-1 if word is None else word for word in encoded.word_ids()])
-
-
 def _written(model: Any, tokenizer: Any, source: Any, target: str | None) -> tuple[Tensor, str]:
     """Return what the decoder reads, of the model's own output or of one that is given, and the output."""
     if target is not None:
@@ -191,7 +182,7 @@ def _written(model: Any, tokenizer: Any, source: Any, target: str | None) -> tup
 
 def _three(model: Any, tokenizer: Any, ids: Tensor, written: Side, lens: Lens) -> list[Panel]:
     """Show encoder, decoder, and what the decoder looked at in the encoder."""
-    read = Side(tokens=tokenizer.convert_ids_to_tokens(ids[0].tolist()))
+    read = Side(tokens=readable(tokenizer, tokenizer.convert_ids_to_tokens(ids[0].tolist())))
     own: dict[str, Site] = {}
     cross: dict[str, Site] = {}
     encoder = next(name for name, module in model.named_modules() if module is model.get_encoder())
@@ -233,7 +224,7 @@ def _words(side: Side) -> tuple[list[str], list[int]]:
     before: int | None = None
     for token, word in zip(side.tokens, side.words or [-1] * len(side.tokens), strict=True):
         if word >= 0 and word == before:
-            names[-1] += token
+            names[-1] = (side.spelled[word] if side.spelled else "") or names[-1] + token
         else:
             names.append(token)
         places.append(len(names) - 1)

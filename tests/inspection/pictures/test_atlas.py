@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from regard.attention.biases import TensorBias
+from regard.attention.normalizers import Normalizer, Sigmoid, SinkSoftmax
 from regard.attention.patterns import Causal
 from regard.attention.ways import reference
 from regard.errors import OptionError, ShapeError
@@ -23,6 +25,29 @@ def test_the_strongest_keys_are_those_of_the_reference_to_five_decimals() -> Non
         assert chart.dropped == pytest.approx(
             (float((1 - best.sum(-1)).mean()), float((1 - best.sum(-1)).max())), abs=1e-5
         )
+
+
+@pytest.mark.parametrize("normalizer", [Sigmoid(), SinkSoftmax(3)])
+def test_what_is_left_of_each_query_is_told_where_rows_do_not_sum_to_one(normalizer: Normalizer) -> None:
+    call = a_call(13, 29, normalizer=normalizer)
+    made = panel({"a": [call]}, a_side(13), a_side(29), entry=1)
+    weights = reference.weights(call)[1].detach()
+    for head, chart in enumerate(made.charts):
+        others = weights[head].sort(dim=-1, descending=True).values[:, 16:].sum(dim=-1)
+        assert chart.rests == pytest.approx(others.numpy(), abs=1e-5)
+
+
+def test_only_keys_without_weight_are_called_hidden() -> None:
+    lowest = torch.finfo(torch.float32).min
+    bias = torch.zeros(1, 1, 13, 17)
+    bias[:, :, :, 11:] = lowest
+    bias[:, :, 4] = lowest  # a query that may see nothing; a softmax spreads over all alike
+    call = a_call(bias=TensorBias(bias))
+    hidden = panel({"a": [call]}, a_side(13), a_side(17)).charts[0].hidden
+    assert hidden is not None
+    assert hidden.stretches is not None
+    assert hidden.stretches[:, 3:6].tolist() == [[0, 0, 0], [11, 17, 11]]
+    assert (reference.weights(call)[0, 0, 4] > 0).all()
 
 
 def test_block_means_are_those_of_the_whole_map_also_where_the_last_block_is_shorter() -> None:
@@ -71,8 +96,6 @@ def test_a_long_text_keeps_the_sharpest_heads_exactly(monkeypatch: pytest.Monkey
 def test_named_heads_are_kept_and_what_cannot_be_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atlas, "LONG", 11)
     plain, biased = a_call(13, 13), a_call(13, 13, bias=None)
-    from regard.attention.biases import TensorBias
-
     sites = {"a": [plain], "b": [biased._replace(bias=TensorBias(torch.randn(1, 1, 13, 13)))]}
     made = panel(sites, a_side(13), exact=[("a", 1), ("b", 2)])
     assert [(chart.layer, chart.head) for chart in made.charts if chart.exact] == [("a", 1)]
@@ -113,5 +136,7 @@ def test_no_sites_and_texts_that_did_not_run_are_refused() -> None:
 def test_words_and_patches_must_fit_the_tokens() -> None:
     with pytest.raises(ShapeError, match="words names 2 tokens and there are 3"):
         Side(tokens=["a", "b", "c"], words=[0, 1])
+    with pytest.raises(ShapeError, match="spelled has 1 words and words goes up to 1"):
+        Side(tokens=["a", "b"], words=[0, 1], spelled=["ab"])
     with pytest.raises(ShapeError, match="patches are 2 x 3 from token 1 on, and there are 6 tokens"):
         Side(tokens=["x"] * 6, patches=Patches(pixels=np.zeros((2, 3, 3), np.uint8), rows=2, columns=3))

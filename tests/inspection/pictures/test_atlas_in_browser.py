@@ -1,14 +1,20 @@
 """The atlas as a reader meets it: in Chromium, by pointer and keyboard, at 512 and 8,192 tokens, in a notebook."""
 
+import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from regard.attention.patterns import Causal
+from regard.attention.masks import Mask
+from regard.attention.normalizers import Normalizer, Sigmoid, SinkSoftmax, Softmax
+from regard.attention.patterns import Causal, TensorMask
 from regard.attention.ways import reference
 from regard.inspection.pictures import atlas
 from regard.inspection.pictures.atlas import Panel, Side, panel
@@ -65,6 +71,40 @@ class TestHeads:
         page.page.wait_for_selector("h2:text-is('layer.1, head 1')")
         assert page.page.locator("[aria-pressed=true]").get_attribute("aria-label") == "layer.1, head 1"
 
+    def test_the_arrows_find_their_column_where_layers_have_other_numbers_of_heads(self, opened: Open) -> None:
+        sites = {f"layer.{place}": [a_call(13, 13, heads=heads)] for place, heads in enumerate((4, 2, 5))}
+        page = opened(panel(sites, a_side(13)))
+
+        def reached(*keys: str) -> str:
+            page.press(*keys)
+            return str(page.page.evaluate("document.activeElement.getAttribute('aria-label')"))
+
+        page.page.focus("[aria-label='layer.0, head 1']")
+        assert reached("ArrowDown") == "layer.1, head 1"
+        assert reached("ArrowDown") == "layer.2, head 1"
+        assert reached("End") == "layer.2, head 4"
+        assert reached("ArrowUp") == "layer.1, head 1"  # the last that it has
+        assert reached("ArrowUp") == "layer.0, head 3"  # as near to head 4 as it has
+        assert reached("ArrowDown", "ArrowDown") == "layer.2, head 4"
+        assert reached("ArrowDown", "ArrowRight") == "layer.2, head 4"
+        assert reached("ArrowUp", "ArrowLeft", "ArrowDown") == "layer.2, head 0"
+
+    def test_a_head_stands_under_its_number(self, opened: Open) -> None:
+        made = a_panel(layers=1)
+        page = opened(replace(made, charts=[made.charts[0], made.charts[2]]))
+        assert page.page.locator(".grid tbody tr > *").count() == 4
+        assert page.page.locator(".grid tbody td >> nth=1").locator("button").count() == 0
+
+    def test_small_pictures_are_mirrored_as_the_large_one(self, opened: Open) -> None:
+        def tile(side: Side) -> np.ndarray:
+            page = opened(a_panel(side=side, mask=Causal()))
+            page.page.evaluate("document.activeElement.blur()")
+            shot = page.page.locator(".tile canvas >> nth=2").screenshot()
+            return np.asarray(Image.open(io.BytesIO(shot)).convert("L")).astype(int)
+
+        latin, arabic = tile(a_side(13)), tile(Side(tokens=["قدماي"] * 13))
+        assert np.abs(latin - arabic[:, ::-1]).mean() < 3 < np.abs(latin - arabic).mean()
+
     def test_layers_are_called_by_what_tells_them_apart(self, opened: Open) -> None:
         names = [f"encoder.layer.{i}.attention.self" for i in range(3)]
         page = opened(panel({name: [a_call(13, 13)] for name in names}, a_side(13)))
@@ -75,6 +115,28 @@ class TestHeads:
         page.page.click("text=decoder")
         page.page.wait_for_selector(".rows .token >> nth=7", state="detached")
         assert page.page.locator(".rows .token").count() == 7
+
+    def test_the_arrows_change_panels_and_tab_reaches_the_one_that_is_open(self, opened: Open) -> None:
+        page = opened(a_panel(), a_panel(7, name="decoder"), a_panel(5, name="cross"))
+        tabs = page.page.locator("[role=tab]")
+        tabs.nth(0).focus()
+        for key, place, length in (("ArrowRight", 1, 7), ("End", 2, 5), ("ArrowLeft", 1, 7), ("Home", 0, 13)):
+            page.press(key)
+            page.page.wait_for_selector(f".rows .tokens > :last-child:nth-child({length})")
+            assert page.page.evaluate("document.activeElement.id") == tabs.nth(place).get_attribute("id")
+            assert [tab.get_attribute("tabindex") for tab in tabs.all()].index("0") == place
+            assert [tab.get_attribute("aria-selected") for tab in tabs.all()].index("true") == place
+            sheet = page.page.locator("[role=tabpanel]")
+            assert sheet.get_attribute("aria-labelledby") == tabs.nth(place).get_attribute("id")
+            assert sheet.get_attribute("id") == tabs.nth(place).get_attribute("aria-controls")
+
+    def test_panels_changed_faster_than_they_open_show_the_last(self, opened: Open) -> None:
+        page = opened(a_panel(), a_panel(7, name="decoder"), a_panel(5, name="cross"))
+        page.page.evaluate("for (const place of [1, 2, 0, 2]) document.querySelectorAll('[role=tab]')[place].click()")
+        page.page.wait_for_selector(".rows .tokens > :last-child:nth-child(5)")
+        page.page.wait_for_timeout(300)
+        assert page.page.locator(".rows .token").count() == 5
+        assert page.page.locator("[aria-selected=true]").inner_text() == "cross"
 
 
 class TestTokens:
@@ -107,6 +169,14 @@ class TestTokens:
         weights = reference.weights(a_call(13, 13))[0, 0]
         merged = torch.stack([weights[2:4, i : i + 2].sum(1).mean() for i in range(0, 13, 2)])
         assert page.texts(".readout .item")[0].endswith(f"{merged.max():.3f}")
+
+    def test_a_word_is_written_as_it_is_spelled_where_its_tokens_are_pieces_of_a_character(self, opened: Open) -> None:
+        tokens = ["<0xE6><0x97>", "<0xA5>", *(f"▁w{i}" for i in range(11))]
+        side = Side(tokens=tokens, words=[0, 0, *(1 + i // 2 for i in range(11))], spelled=["日", *[""] * 6])
+        page = opened(a_panel(side=side))
+        assert page.texts(".rows .token")[:3] == ["<0xE6><0x97>", "<0xA5>", "▁w0"]
+        page.page.click("text=whole words")
+        assert page.texts(".rows .token")[:2] == ["日", "w0▁w1"]
 
     def test_tokens_from_right_to_left_begin_at_the_right_and_so_does_the_map(self, opened: Open) -> None:
         side = Side(tokens=["قدماي", "تؤلمانني", *(f"كلمة{i}" for i in range(11))])
@@ -162,6 +232,48 @@ class TestMap:
         )
         page.page.hover(".rows .token >> nth=5")
         assert page.text(".readout").count("about") == 6
+
+    @pytest.mark.parametrize("normalizer", [Sigmoid(), SinkSoftmax(3), Softmax()])
+    def test_what_was_left_out_is_estimated_for_rows_of_any_sum(self, opened: Open, normalizer: Normalizer) -> None:
+        call = a_call(131, 131, normalizer=normalizer)
+        weights = reference.weights(call)[0, 0, 5].detach()
+        side = Side(tokens=a_side(131).tokens, words=[0] * 131)  # one word: the sum of a row
+        page = opened(panel({"a": [call]}, side))
+        place = int(weights.argsort(descending=True)[20])
+        page.page.focus(".viewer canvas")
+        page.press(*["ArrowDown"] * 6, *["ArrowRight"] * place)
+        told = page.text(".readout").split()
+        assert told[:5] == ["word5", "(5)", "←", f"word{place}", f"({place})"]
+        assert told[5] == "about"
+        assert 0 < float(told[6]) <= float(weights.sort(descending=True).values[15]) + 1e-3
+        page.page.click("text=whole words")
+        page.page.hover(".rows .token")
+        total = float(reference.weights(call)[0, 0].detach().sum(dim=-1).mean())
+        assert float(page.texts(".readout .item")[0].split()[-1]) == pytest.approx(total, rel=0.02)
+
+    @pytest.mark.parametrize("long", [11, 1024])
+    @pytest.mark.parametrize("mask", [Causal(), TensorMask(torch.arange(131)[None] % 3 != 1)])
+    def test_what_a_mask_hides_has_no_weight(
+        self, opened: Open, monkeypatch: pytest.MonkeyPatch, long: int, mask: Mask
+    ) -> None:
+        monkeypatch.setattr(atlas, "LONG", long)
+        monkeypatch.setattr(atlas, "TILES_OF_LONG", 13)
+        call = a_call(131, 131, mask=mask)
+        page = opened(panel({"a": [call]}, a_side(131), exact=[]))
+        page.page.focus(".viewer canvas")
+        page.press(*["ArrowDown"] * 40, *["ArrowRight"] * 40)
+        assert page.text(".readout").startswith("word39 (39) ← word40 (40) ")
+        assert page.text(".readout").split()[-2:] == ["(40)", "0.000"]
+
+    def test_the_first_key_keeps_its_weight_while_a_cache_grows(self, opened: Open) -> None:
+        whole = a_call(31, 31, mask=Causal())
+        first = whole._replace(query=whole.query[:, :, :5], key=whole.key[:, :, :5], value=whole.value[:, :, :5])
+        rest = whole._replace(query=whole.query[:, :, 5:], offset=5)
+        page = opened(panel({"a": [first, rest]}, a_side(31)))
+        page.page.focus(".viewer canvas")
+        page.press("ArrowDown", "ArrowDown")
+        weight = float(reference.weights(whole)[0, 0, 1, 0])
+        assert page.text(".readout") == f"word1 (1) ← word0 (0) {weight:.3f}"
 
     def test_exact_heads_compute_the_weights_that_python_told(
         self, opened: Open, monkeypatch: pytest.MonkeyPatch

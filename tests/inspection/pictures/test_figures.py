@@ -9,7 +9,7 @@ from PIL import Image
 
 from regard.errors import OptionError, WorkError
 from regard.inspection.pictures.colors import GOLD, PAPER
-from regard.inspection.pictures.figures import DPI, draw_png, save_png
+from regard.inspection.pictures.figures import DPI, TITLE_LINES, _lines, draw_png, save_png
 from regard.inspection.pictures.maps import Map
 from tests.inspection.hostile import HOSTILE
 
@@ -132,6 +132,39 @@ def test_a_long_title_breaks_into_lines_and_stays_whole() -> None:
     )
     assert titled[1] < 1.8 * plain[1]
     assert titled[0] > plain[0] + 4 * 40
+
+
+@pytest.mark.parametrize(
+    "title", ["W" * 60, "WIDE CAPITALS " * 9, "私の足が痛いので今日は早く家に帰りたい。" * 3, "🙂" * 70]
+)
+def test_titles_and_notes_of_wide_letters_are_not_cut_off(title: str) -> None:
+    for one in (
+        Map(weights=torch.eye(3), rows="abc", columns="xyz", title=title),
+        Map(weights=torch.eye(3), rows="abc", columns="xyz", note=title, belief=title),
+        Map(weights=torch.eye(1), rows="a", columns="x", gold=frozenset({(0, 0)}), note=title),
+    ):
+        drawn = pixels(draw_png(one))
+        assert (drawn[:, -int(0.15 * DPI) :] == 255).all()
+
+
+def test_lines_are_as_long_as_the_room_and_hold_every_letter() -> None:
+    width = {"i": 1, "W": 5, "字": 7, " ": 1, "-": 1, "…": 3, "。": 7}
+
+    def measured(text: str) -> float:
+        return sum(width[letter] for letter in text)
+
+    def lines(text: str) -> list[str]:
+        return _lines(text, 20, measured)
+
+    assert lines("WW WW  WW iiii") == ["WW", "WW", "WW iiii"]
+    assert lines("W" * 9) == ["WWWW", "WWWW", "W"]
+    assert lines("WW-WW-W") == ["WW-", "WW-W"]
+    assert lines("字字字字 iiW") == ["字字", "字字", "iiW"]
+    assert lines("字字。字") == ["字", "字。", "字"]
+    assert lines("") == []
+    many = lines("WWW " * 40)
+    assert many == ["WWW"] * (TITLE_LINES - 1) + ["WWW …"]
+    assert measured(many[-1]) <= 20
 
 
 def test_no_words_are_said_so() -> None:

@@ -106,6 +106,7 @@ def test_the_data_are_those_of_the_maps() -> None:
         weights=torch.tensor([0.25, 0.75, 0.0]),
         shares=torch.tensor([0.5, 0.5, 0.0]),
         candidates=[Candidate(token="pieds", probability=0.875)],
+        note="at feet",
     )
     one = example(gold=gold, title="feet", note="layer 2", steps=[step, step])
     heads = Heads(weights=torch.full((2, 7, 5, 3), 0.3336))
@@ -119,6 +120,7 @@ def test_the_data_are_those_of_the_maps() -> None:
     assert sentence["heads"]["weights"][1][6][4] == [334, 334, 334]
     assert sentence["heads"]["layers"] == ["layer 0", "layer 1"]
     told = {"token": "pieds", "scores": [0.123, -2.0, None], "weights": [250, 750, 0], "shares": [500, 500, 0]}
+    told["note"] = "at feet"
     candidates = {"candidates": [["pieds", 875]]}
     assert sentence["steps"] == [told | candidates | {"columns": COLUMNS}, told | candidates | {"columns": None}]
 

@@ -1,6 +1,7 @@
 """The page as a reader meets it: in Chromium, by pointer and by keyboard, with words that want to be scripts."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,11 @@ class TestSteps:
         assert page.texts("#step tbody tr >> nth=1") == ["feet-1.000.9700.750"]
         assert page.texts("#step tbody tr >> nth=2") == ["hurtnot seen0.0000.000"]
         assert page.texts("#step .emitted") == ["aux0.600"]
+
+    def test_a_step_with_a_note_shows_it(self, opened: Open) -> None:
+        noted = [replace(steps(FEET)[0], note="<b>The map shows these weights at mal")]
+        page = opened(Map(weights=FEET.weights, rows=FEET.rows, columns=FEET.columns, steps=noted))
+        assert page.texts("#step p") == ["<b>The map shows these weights at mal"]
 
     def test_a_sentence_without_steps_has_no_such_part(self, opened: Open) -> None:
         page = opened(FEET)

@@ -8,12 +8,13 @@ from regard.attention.normalizers import Sparsemax
 from regard.attention.patterns import Causal, Window
 from regard.attention.scores import Additive
 from regard.attention.ways import reference
+from regard.inspection.pictures.hidden import bias_and_hidden, own_head
 from regard.inspection.pictures.quantized import Exact, quantized
 from tests.inspection.atlases import a_call
 
 
-def weights_of(exact: Exact) -> np.ndarray:
-    """What the page computes, said once more in numpy."""
+def weights_of(exact: Exact, call: AttentionCall, head: int) -> np.ndarray:
+    """What the page computes where nothing is hidden, said once more in numpy."""
     scores = exact.query.astype(float) @ exact.key.astype(float).T
     scores *= exact.query_scale[:, None] * exact.key_scale
     if exact.soft_cap is not None:
@@ -22,8 +23,7 @@ def weights_of(exact: Exact) -> np.ndarray:
     if exact.distances is not None:
         scores += exact.distances[np.arange(keys) - np.arange(queries)[:, None] + queries - 1]
     weights = np.exp(scores - exact.log_sums[:, None].astype(float))
-    if exact.hidden is not None:
-        weights[np.unpackbits(exact.hidden, axis=1, count=keys, bitorder="little").astype(bool)] = 0
+    weights[own_head(bias_and_hidden(call)[1], head).numpy()] = 0
     return np.asarray(weights)
 
 
@@ -46,7 +46,7 @@ def test_weights_from_8_bits_are_near_the_models_and_rows_sum_to_one(name: str) 
     head = call.query.shape[1] - 1
     exact = quantized([one], head)
     assert isinstance(exact, Exact)
-    ours = weights_of(exact)
+    ours = weights_of(exact, one, head)
     model = reference.weights(one)[0, head].numpy()
     assert np.abs(ours - model).max() == pytest.approx(exact.error, abs=1e-5)
     assert exact.error < 0.03
@@ -68,9 +68,10 @@ def test_a_row_that_may_see_nothing_gets_zeros() -> None:
 
     allowed = torch.ones(13, 17, dtype=torch.bool)
     allowed[4] = False
-    exact = quantized([a_call(mask=TensorMask(allowed))._replace(query=a_call().query)], 0)
+    call = a_call(mask=TensorMask(allowed))._replace(query=a_call().query)
+    exact = quantized([call], 0)
     assert isinstance(exact, Exact)
-    assert (weights_of(exact)[4] == 0).all()
+    assert (weights_of(exact, call, 0)[4] == 0).all()
     assert np.isposinf(exact.log_sums[4])
 
 

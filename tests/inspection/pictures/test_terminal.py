@@ -179,6 +179,11 @@ class TestStepTable:
             "best: pieds .81   pied .10",
         ]
 
+    def test_a_note_of_a_step_stands_below_it(self) -> None:
+        step = Step(token="a", columns=["b"], scores=torch.zeros(1), weights=torch.ones(1), note="shown at \x1b a")
+        *_, last = printed(step_table(step, number=1))
+        assert last.rstrip() == "shown at ⟨1B⟩ a"
+
     def test_candidates_wider_than_the_table_stay_on_one_line(self) -> None:
         candidates = [Candidate(token=f"word{number}", probability=0.1) for number in range(5)]
         step = Step(token="a", columns=["b"], scores=torch.zeros(1), weights=torch.ones(1), candidates=candidates)

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8, UInt16
+from jaxtyping import Bool, Float, Float32, UInt8, UInt16
 from torch import Tensor
 
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.attention.ways.blocks import by_rows
 from regard.errors import OptionError, ShapeError
+from regard.inspection.pictures.hidden import HiddenPairs, HiddenRows, bias_and_hidden
 from regard.inspection.pictures.quantized import Exact, quantized
 
 LONG = 1024
@@ -62,15 +63,21 @@ class Side:
         tokens: The tokens as text.
         words: For each token the index of its word, -1 for none; None where nobody knows.
         patches: The picture that the tokens are patches of.
+        spelled: The words by index, for words of several tokens; None or "" joins the tokens.
     """
 
     tokens: Sequence[str]
     words: Sequence[int] | None = None
     patches: Patches | None = None
+    spelled: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.words is not None and len(self.words) != len(self.tokens):
             raise ShapeError(f"words names {len(self.words)} tokens and there are {len(self.tokens)}: name each.")
+        if self.spelled is not None and len(self.spelled) <= max(self.words or [-1]):
+            raise ShapeError(
+                f"spelled has {len(self.spelled)} words and words goes up to {max(self.words or [-1])}: spell each."
+            )
         picture = self.patches
         if picture is not None and picture.first + picture.rows * picture.columns > len(self.tokens):
             raise ShapeError(
@@ -90,7 +97,8 @@ class Chart:
         peak: The largest mean.
         keys: [queries, kept] The strongest keys of each query, strongest first; None for a long text.
         weights: Their weights, in 65,535 steps.
-        dropped: The weight of a query that is not in `weights`, on average and at most; None for a long text.
+        rests: The weight of each query that is not in `weights`; None for a long text.
+        hidden: Which pairs may not look; None where all may.
         exact: Query and key, from which every weight can be computed; None where it is not kept.
         sharpness: The mean of the largest weight in a block of keys.
         belief: A line that measures whether it is to be believed (`inspection.effects.belief`); empty where nobody did.
@@ -102,10 +110,16 @@ class Chart:
     peak: float
     keys: UInt16[np.ndarray, "Q k"] | None
     weights: UInt16[np.ndarray, "Q k"] | None
-    dropped: tuple[float, float] | None
+    rests: Float32[np.ndarray, "Q"] | None
+    hidden: HiddenPairs | None
     exact: Exact | None
     sharpness: float
     belief: str = ""
+
+    @property
+    def dropped(self) -> tuple[float, float] | None:
+        """Return the weight of a query that is not in `weights`, on average and at most; None for a long text."""
+        return None if self.rests is None else (float(self.rests.mean()), float(self.rests.max()))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -198,13 +212,18 @@ def _block(size: tuple[int, int]) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def _blocks(calls: Sequence[AttentionCall]) -> Iterator[tuple[int, Float[Tensor, "H q K"]]]:
-    """Give the weights by blocks of queries, each with the place of its first query."""
+def _blocks(
+    calls: Sequence[AttentionCall],
+) -> Iterator[tuple[int, Float[Tensor, "H q K"], Bool[Tensor, "h q K"]]]:
+    """Give the weights by blocks of queries, each with the place of its first query, and what is hidden."""
     start = 0
     for call in calls:
         rows = max(1, SCORES // (call.query.shape[1] * call.key.shape[2]))
         for block in by_rows(call, rows):
-            yield start, reference.weights(block)[0]
+            weights, (_, hidden) = reference.weights(block)[0], bias_and_hidden(block)
+            if block.bias is not None:  # where it hides all keys of a query alike, a softmax spreads over them
+                hidden = hidden & (weights == 0)
+            yield start, weights, hidden
             start += block.query.shape[2]
 
 
@@ -225,20 +244,22 @@ def _charts(site: str, calls: Sequence[AttentionCall], size: tuple[int, int], ke
     sums = torch.zeros(heads, *tiles, dtype=torch.float64)
     keys = np.zeros((heads, size[0], kept), np.uint16)
     weights = np.zeros((heads, size[0], kept), np.uint16)
-    lost = torch.zeros(heads, size[0])
+    rests = np.zeros((heads, size[0]), np.float32)
+    hidden = HiddenRows(size[1])
     sharp = torch.zeros(heads, dtype=torch.float64)
-    for start, seen in _blocks(calls):
+    for start, seen, unseen in _blocks(calls):
         stop = start + seen.shape[1]
         check_finite(site, seen)
         pooled = _pooled(seen, along, tiles[1])  # [H q C]
         sharp += pooled.amax(dim=-1).sum(dim=-1).double().cpu()
         sums.index_add_(1, torch.arange(start, stop) // down, pooled.double().cpu())
+        hidden.add(unseen)
         if kept:
             best, places = seen.topk(min(kept, seen.shape[2]), dim=-1)
             here = slice(start, stop), slice(best.shape[2])
             keys[:, *here] = places.cpu().numpy().astype(np.uint16)
             weights[:, *here] = (best.clamp(0, 1) * WHOLE).round().cpu().numpy().astype(np.uint16)
-            lost[:, start:stop] = (seen.sum(dim=-1) - best.sum(dim=-1)).clamp_min(0).cpu()
+            rests[:, start:stop] = (seen.sum(dim=-1) - best.sum(dim=-1)).clamp_min(0).cpu().numpy()
     means = sums / _areas(size, (down, along), tiles)
     return [
         Chart(
@@ -248,7 +269,8 @@ def _charts(site: str, calls: Sequence[AttentionCall], size: tuple[int, int], ke
             peak=float(means[head].max()),
             keys=keys[head] if kept else None,
             weights=weights[head] if kept else None,
-            dropped=(float(lost[head].mean()), float(lost[head].max())) if kept else None,
+            rests=rests[head] if kept else None,
+            hidden=hidden.of(head),
             exact=None,
             sharpness=float(sharp[head]) / size[0],
         )

@@ -108,7 +108,8 @@ def _side(side: Side, store: _Store) -> dict[str, Any]:
     return {
         "tokens": [label(token) for token in side.tokens],
         "words": None if side.words is None else list(side.words),
-        "rtl": right_to_left(" ".join(side.tokens[:1000])),
+        "spelled": None if side.spelled is None else [word and label(word) for word in side.spelled],
+        "rtl": right_to_left(" ".join([*(side.spelled or ())[:1000], *side.tokens[:1000]])),  # bytes have Latin letters
         "patches": None
         if picture is None
         else {
@@ -124,8 +125,11 @@ def _chart(chart: Chart, layers: Sequence[str], store: _Store) -> dict[str, Any]
     told: dict[str, Any] = {"layer": layers.index(chart.layer), "head": chart.head, "peak": _short(chart.peak)}
     if chart.keys is not None and chart.weights is not None:
         told |= {"kept": chart.keys.shape[1], "keys": store.put(chart.keys), "weights": store.put(chart.weights)}
-    if chart.dropped is not None:
-        told["dropped"] = [_short(amount) for amount in chart.dropped]
+    if chart.rests is not None and chart.dropped is not None:
+        told |= {"rests": store.put(chart.rests), "dropped": [_short(amount) for amount in chart.dropped]}
+    if chart.hidden is not None:
+        parts = {"stretches": chart.hidden.stretches, "bits": chart.hidden.bits}
+        told["hidden"] = {name: None if array is None else store.put(array) for name, array in parts.items()}
     if chart.belief:
         told["belief"] = visible(chart.belief)
     if chart.exact is not None:
@@ -134,7 +138,7 @@ def _chart(chart: Chart, layers: Sequence[str], store: _Store) -> dict[str, Any]
 
 
 def _exact(exact: Exact, store: _Store) -> dict[str, Any]:
-    names = ("query", "key", "query_scale", "key_scale", "log_sums", "distances", "hidden")
+    names = ("query", "key", "query_scale", "key_scale", "log_sums", "distances")
     arrays = {name: getattr(exact, name) for name in names}
     return {
         "width": exact.query.shape[1],

@@ -8,11 +8,14 @@ with the same fonts and libraries.
 import io
 import math
 import os
-import textwrap
+import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, islice
 from typing import Any
 
 import matplotlib as mpl
@@ -23,7 +26,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from rich.cells import cell_len
 
 from regard.errors import OptionError
 from regard.files import write_whole
@@ -38,11 +40,19 @@ LARGEST = 16_000
 WIDEST = 14.0
 """Inches that several maps share before the next goes below them."""
 
+THINNEST = 0.01
+"""Inches of a letter at least; so many are measured for a line."""
+
 LONGEST = 32
 """Letters of a word; the rest is an ellipsis."""
 
 TITLE_LINES = 12
 """Lines of a title or a note; the rest is an ellipsis."""
+
+TITLE, NOTE = 11, 8
+"""Points of a title, in bold, and of a note."""
+
+LEGEND = "gold link"
 
 FONTS = (
     "DejaVu Sans",
@@ -113,8 +123,8 @@ class _Ruler:
         self.renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
         self.text = figure.text(0, 0, "", parse_math=False)
 
-    def width(self, text: str, size: float) -> float:
-        self.text.set(text=text, fontsize=size)
+    def width(self, text: str, size: float, weight: str = "normal") -> float:
+        self.text.set(text=text, fontsize=size, fontweight=weight)
         return float(self.text.get_window_extent(self.renderer).width) / DPI
 
 
@@ -132,6 +142,7 @@ class _Sheet:
     side: float  # left of the cells
     head: float  # above the cells, without the title
     overhang: float  # of slanted words, right of the cells
+    texts: float  # the longest line of title, note and legend
 
     @classmethod
     def of(cls, map: Map, ruler: _Ruler) -> "_Sheet":  # noqa: A002 - the record's own name
@@ -145,17 +156,22 @@ class _Sheet:
         side = max((ruler.width(word, size) for word in rows), default=0) + 0.12
         overhang = max(0.0, *ends, 0.0) + 0.1
         room = max(side + len(columns) * cell + overhang, 4.0)
+        heading, small = partial(ruler.width, size=TITLE, weight="bold"), partial(ruler.width, size=NOTE)
+        title = _lines(map.title, room, heading)
+        note = [*_lines(map.note, room, small), *_lines(map.belief, room, small)]
+        legend = 0.0 if map.gold is None else side + 0.16 + small(LEGEND)
         return cls(
             map=map,
             rows=rows,
             columns=columns,
-            title=_lines(map.title, room / 0.098),
-            note=[*_lines(map.note, room / 0.075), *_lines(map.belief, room / 0.075)],
+            title=title,
+            note=note,
             cell=cell,
             size=size,
             side=side,
             head=max(wide, default=0) * math.sin(_SLANT) + size / 72,
             overhang=overhang,
+            texts=max([legend, *(heading(line) for line in title), *(small(line) for line in note)]),
         )
 
     @property
@@ -175,9 +191,8 @@ class _Sheet:
     @property
     def extent(self) -> tuple[float, float]:
         """Width and height of all of it."""
-        texts = [len(line) * inches for lines, inches in ((self.title, 0.098), (self.note, 0.075)) for line in lines]
         width, height = self.matrix
-        return max(self.side + width + self.overhang, *texts, 1.0), self.above + height + self.below
+        return max(self.side + width + self.overhang, self.texts, 1.0), self.above + height + self.below
 
 
 def _draw(sheets: Sequence[_Sheet]) -> bytes:
@@ -216,7 +231,7 @@ def _draw_sheet(figure: Figure, sheet: _Sheet, left: float, top: float) -> None:
     """Draw a sheet whose upper left corner lies at (left, top) inches from the lower left of the figure."""
     whole_width, whole_height = figure.get_size_inches()
     for number, line in enumerate(sheet.title):
-        _write(figure, line, left, top - 0.17 - number * 0.22, size=11, weight="bold")
+        _write(figure, line, left, top - 0.17 - number * 0.22, size=TITLE, weight="bold")
     width, height = sheet.matrix
     bottom = top - sheet.above - height
     if sheet.map.values.size:
@@ -231,10 +246,10 @@ def _draw_sheet(figure: Figure, sheet: _Sheet, left: float, top: float) -> None:
     below = bottom - 0.28
     if sheet.map.gold is not None:
         _write(figure, "□", left + sheet.side, below, size=10, color=_hex(GOLD), weight="bold")
-        _write(figure, "gold link", left + sheet.side + 0.16, below, size=8, color=_QUIET)
+        _write(figure, LEGEND, left + sheet.side + 0.16, below, size=NOTE, color=_QUIET)
         below -= 0.18
     for text in sheet.note:
-        _write(figure, text, left, below, size=8, color=_QUIET)
+        _write(figure, text, left, below, size=NOTE, color=_QUIET)
         below -= 0.18
 
 
@@ -285,11 +300,35 @@ def _write(
     figure.text(left / width, bottom / height, text, size=size, color=color, weight=weight, parse_math=False)
 
 
-def _lines(text: str, letters: float) -> list[str]:
-    """Break a title into lines of about so many letters."""
-    shown = visible(text)
-    wide = cell_len(shown) / max(len(shown), 1)  # letters of Chinese take two
-    return textwrap.wrap(shown, max(int(letters / max(wide, 1)), 10), max_lines=TITLE_LINES, placeholder=" …")
+def _lines(text: str, room: float, width: Callable[[str], float]) -> list[str]:
+    """Break a title into lines that are no wider than the room, in inches."""
+    rest = " ".join(visible(text).split())
+    lines: list[str] = []
+    while rest and len(lines) < TITLE_LINES:
+        lines.append(_beginning(rest, room, width))
+        rest = rest[len(lines[-1]) :].lstrip(" ")
+    if rest:
+        lines[-1] = _beginning(f"{lines[-1]} {rest}", room, lambda line: width(f"{line} …")) + " …"
+    return lines
+
+
+def _beginning(text: str, room: float, width: Callable[[str], float]) -> str:
+    """Return as much of a text as fits, to the end of a word; a part of a word that does not fit alone."""
+    ends = list(accumulate(map(len, islice(clusters(text), math.ceil(room / THINNEST)))))
+    fitting = max(1, bisect_right(ends, room, key=lambda end: width(text[:end])))
+    if ends[fitting - 1] == len(text):
+        return text
+    ended = (end for end in reversed(ends[:fitting]) if _ends_word(text, end))
+    return text[: next(ended, ends[fitting - 1])].rstrip(" ")
+
+
+def _ends_word(text: str, place: int) -> bool:
+    """Say whether a line may end there: before a blank, after a hyphen, beside a letter of Chinese or Japanese."""
+    before, after = text[place - 1], text[place]
+    if after == " " or before == "-":
+        return True
+    wide = any(unicodedata.east_asian_width(one) in "WF" for one in (before, after))
+    return wide and unicodedata.category(after) not in ("Pe", "Pf", "Po")  # no line begins with 。 or 」
 
 
 def _shortened(word: str) -> str:

@@ -51,6 +51,7 @@ class Step:
         shares: The part of each input token in the context: the norm of weight times value, over the sum of these
             norms. A large weight on a small value moves little, and this shows it.
         candidates: The best tokens of this step, best first.
+        note: A line below the step, such as where else its weights are shown.
     """
 
     token: str
@@ -59,6 +60,7 @@ class Step:
     weights: Float[Tensor, "K"] | Float[np.ndarray, "K"]
     shares: Float[Tensor, "K"] | Float[np.ndarray, "K"] | None = None
     candidates: Sequence[Candidate] = ()
+    note: str = ""
 
     def __post_init__(self) -> None:
         _keep(self, "columns", tuple(self.columns))

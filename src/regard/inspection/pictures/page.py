@@ -102,6 +102,7 @@ def _steps(steps: Sequence[Step]) -> list[dict[str, Any]]:
                 "weights": _thousandths(step.weights),
                 "shares": None if step.shares is None else _thousandths(step.shares),
                 "candidates": [[label(c.token), round(c.probability * SCALE)] for c in step.candidates],
+                "note": visible(step.note),
             }
         )
         before = step.columns

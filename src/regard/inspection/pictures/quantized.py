@@ -12,26 +12,25 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int8, UInt8
+from jaxtyping import Float, Float32, Int8
 from torch import Tensor
 
 from regard.attention.call import AttentionCall
 from regard.attention.normalizers import Softmax
 from regard.attention.ways.blocks import by_rows
+from regard.inspection.pictures.hidden import bias_and_hidden, own_head
 
 STEPS = 127
 """Steps of a number in 8 bits to each side of zero."""
 SAMPLE = 64
 """Queries whose weights are compared with the model's own."""
-HIDDEN = -1e30
-"""A bias below this hides: half of what the libraries write for minus infinity."""
 ROWS = 256
 """Queries in a block."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Exact:
-    """What a page needs to compute any weight of a head.
+    """What a page needs to compute any weight of a head that is not hidden.
 
     Attributes:
         query: Rounded queries.
@@ -41,7 +40,6 @@ class Exact:
         log_sums: The logarithm of what each row of exponentials sums to; inf where a row may see nothing.
         distances: The bias, where it depends on the distance of key and query alone: place 0 stands for the last query
             and the first key. None where there is no bias.
-        hidden: Bits [queries, keys / 8] of the pairs that may not look, the first key lowest; None where all may.
         soft_cap: As in the call.
         error: The largest difference from the model's weights on 64 queries.
     """
@@ -52,7 +50,6 @@ class Exact:
     key_scale: Float32[np.ndarray, "K"]
     log_sums: Float32[np.ndarray, "Q"]
     distances: Float32[np.ndarray, "N"] | None
-    hidden: UInt8[np.ndarray, "Q k"] | None
     soft_cap: float | None
     error: float
 
@@ -82,7 +79,6 @@ def quantized(calls: Sequence[AttentionCall], head: int) -> Exact | str:
         key_scale=key_scale.cpu().numpy(),
         log_sums=read.log_sums.cpu().numpy(),
         distances=read.distances,
-        hidden=read.hidden,
         soft_cap=call.soft_cap,
         error=read.error,
     )
@@ -106,11 +102,10 @@ def _rounded(vectors: Float[Tensor, "N D"]) -> tuple[Tensor, Float[Tensor, "N"]]
 
 
 class _Reading(NamedTuple):
-    """What one pass over the map gives: row sums, the bias by distance, what is hidden, the error on a sample."""
+    """What one pass over the map gives: row sums, the bias by distance, the error on a sample."""
 
     log_sums: Float[Tensor, "Q"]
     distances: Float32[np.ndarray, "N"] | None
-    hidden: UInt8[np.ndarray, "Q k"] | None
     error: float
 
 
@@ -119,10 +114,11 @@ def _read(call: AttentionCall, head: int, own: tuple[Tensor, Tensor], rounded: t
     (queries, keys), device = (len(side) for side in own), call.query.device
     sample = torch.linspace(0, queries - 1, min(SAMPLE, queries), device=device).round().long()
     by_distance = torch.full((queries + keys - 1,), torch.nan, device=device)
-    log_sums, bits, error = [], [], 0.0
+    log_sums, error = [], 0.0
     for number, block in enumerate(by_rows(call, ROWS)):
         rows = torch.arange(number * ROWS, number * ROWS + block.query.shape[2], device=device)
-        bias, hidden = _bias_and_hidden(block, head)
+        added, unseen = bias_and_hidden(block)
+        bias, hidden = None if added is None else own_head(added, head), own_head(unseen, head)
         if bias is not None:
             place = (torch.arange(keys, device=device) - rows[:, None] + queries - 1)[~hidden]
             by_distance[place] = bias[~hidden]
@@ -131,7 +127,6 @@ def _read(call: AttentionCall, head: int, own: tuple[Tensor, Tensor], rounded: t
         scores = _scores(rounded[0][rows], rounded[1], call.soft_cap, bias, hidden)
         sums = scores.logsumexp(dim=-1)
         log_sums.append(sums.masked_fill(sums == -torch.inf, torch.inf))
-        bits.append(np.packbits(hidden.cpu().numpy(), axis=1, bitorder="little"))
         looked = torch.isin(rows, sample)
         model = _scores(
             own[0][rows[looked]], own[1], call.soft_cap, None if bias is None else bias[looked], hidden[looked]
@@ -139,13 +134,7 @@ def _read(call: AttentionCall, head: int, own: tuple[Tensor, Tensor], rounded: t
         ours = (scores[looked] - log_sums[-1][looked, None]).exp()
         error = max(error, float((model.softmax(dim=-1).nan_to_num() - ours).abs().max())) if looked.any() else error
     distances = by_distance.nan_to_num(0.0)
-    hides = any(part.any() for part in bits)
-    return _Reading(
-        torch.cat(log_sums),
-        distances.cpu().numpy() if distances.any() else None,
-        np.concatenate(bits) if hides else None,
-        error,
-    )
+    return _Reading(torch.cat(log_sums), distances.cpu().numpy() if distances.any() else None, error)
 
 
 def _scores(query: Tensor, key: Tensor, soft_cap: float | None, bias: Tensor | None, hidden: Tensor) -> Tensor:
@@ -155,16 +144,3 @@ def _scores(query: Tensor, key: Tensor, soft_cap: float | None, bias: Tensor | N
     if bias is not None:
         scores = scores + bias
     return scores.masked_fill(hidden, -torch.inf)
-
-
-def _bias_and_hidden(block: AttentionCall, head: int) -> tuple[Float[Tensor, "q K"] | None, Bool[Tensor, "q K"]]:
-    """Return the bias of a block of queries and which pairs may not look, by the mask or by a very small bias."""
-    heads, size = block.query.shape[1], (block.query.shape[2], block.key.shape[2])
-    mask, bias = block.dense_mask(), block.dense_bias()
-    hidden = torch.zeros(size, dtype=torch.bool, device=block.query.device)
-    if mask is not None:
-        hidden = ~mask.expand(1, heads, *size)[0, head]
-    if bias is None:
-        return None, hidden
-    added = bias.expand(1, heads, *size)[0, head].float()
-    return added, hidden | (added < HIDDEN)

@@ -44,7 +44,7 @@ def heat_map(map: Map, *, width: int | None = None) -> RenderableType:  # noqa: 
 
 
 def step_table(step: Step, *, number: int) -> RenderableType:
-    """Return one step of a decoder for `rich`: scores, weights, shares of the context, candidates."""
+    """Return one step of a decoder for `rich`: scores, weights, shares of the context, note, candidates."""
     table = Table(title=Text(f"step {number}: {label(step.token)}"), title_justify="left", box=None, pad_edge=False)
     table.add_column("input", justify="right")
     table.add_column("score", justify="right")
@@ -58,7 +58,8 @@ def step_table(step: Step, *, number: int) -> RenderableType:
             row.append(_bar(float(step.shares[place])))
         table.add_row(*row)
     best = "   ".join(f"{_terminal_word(c.token)} {_weight(c.probability)}" for c in step.candidates)
-    return Group(table, Text(f"best: {best}")) if step.candidates else table
+    below = [Text(visible(step.note), style=_QUIET)] if step.note else []
+    return Group(table, *below, *([Text(f"best: {best}")] if step.candidates else []))
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ function drawStep(place, buttons) {
     made.setAttribute("class", emitted(token));
     return made;
   });
-  replace("step",
+  replace("step", ...(step.note ? [make("p", { class: "quiet", dir: "auto" }, step.note)] : []),
     table(`Step ${place + 1} of ${steps.length}: where it looked`, ["input", "score", "weight", ...(step.shares ? ["share of the context"] : [])], inputs),
     ...(outputs.length ? [table("What it could have said", ["output", "probability"], outputs)] : []));
 }
