@@ -9,7 +9,6 @@ import torch
 TILES = {torch.bfloat16: "amx_bf16", torch.float16: "amx_fp16"}
 
 
-@functools.cache
 def capabilities() -> Mapping[str, Any]:
     """Return the processor's capabilities by name; none where torch cannot ask (2.10)."""
     ask: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)

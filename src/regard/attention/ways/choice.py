@@ -44,6 +44,8 @@ def alone(query: object, key: object, value: object, *, causal: bool, steady: bo
     """
     if not (isinstance(query, Tensor) and isinstance(key, Tensor) and isinstance(value, Tensor)):
         return False
+    if torch.compiler.is_compiling():
+        return False
     dtype, asked, held = query.dtype, query.shape, key.shape
     return (
         dtype is key.dtype
@@ -59,7 +61,6 @@ def alone(query: object, key: object, value: object, *, causal: bool, steady: bo
         and key.is_cpu
         and value.is_cpu
         and not autocasts(query)
-        and not torch.compiler.is_compiling()
     )
 
 
