@@ -52,7 +52,7 @@ AUTO, STEADY = "auto", "steady"
 CUT = 256 * 256
 """Queries times keys from which skipping what a mask hides pays, by a trial: `benchmarks/ways.py` is to confirm it."""
 LONG = 1024 * 1024
-"""Queries times keys from which on a map is not held in one piece, by such a trial."""
+"""Queries times keys beyond which a map is not held in one piece, by such a trial."""
 SHARE = 0.7
 """Share of a map that a mask may leave for the rest to be skipped, by such a trial."""
 
@@ -231,7 +231,7 @@ def chosen_way(call: AttentionCall, *, steady: bool = False) -> ModuleType:
             return windowed
     elif not flex.why_not(call) and (chosen is not fused or hides_much(call)):
         return flex
-    return chosen if chosen is fused or scores < LONG else streamed
+    return chosen if chosen is fused or scores <= LONG else streamed
 
 
 def hides_much(call: AttentionCall) -> bool:

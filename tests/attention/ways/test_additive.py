@@ -144,6 +144,36 @@ def test_backward_under_autocast_is_that_without() -> None:
         assert_same(actual, want, 0.02)  # the products around the pairs are PyTorch's and cast
 
 
+@pytest.mark.parametrize("farthest", [3.0, 39.9, 41.0, 300.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_features_near_and_far_are_scored_as_tanh_scores_them(farthest: float, dtype: torch.dtype) -> None:
+    """Up to 40 by exponentials; beyond, where one of them may be 0 and the other infinite, by sigmoids."""
+    torch.manual_seed(3)
+    query, key = (farthest * (2 * torch.rand(2, 5, 11, dtype=dtype) - 1) for _ in range(2))
+    query[:, 0], key[:, 0] = farthest, -farthest  # far apart, and their sum is 0
+    query[:, 1], key[:, 1] = -farthest, 0.875 * farthest
+    vector = torch.randn(11, dtype=dtype)
+    leaves = [tensor.requires_grad_() for tensor in (query, key, vector)]
+    exact = [tensor.detach().double().requires_grad_() for tensor in leaves]
+    assert additive.Tiles(query, key).by_exponentials is (farthest <= additive.FARTHEST)
+    scores: Tensor = additive.Pairs.apply(*leaves)  # type: ignore[no-untyped-call]
+    expected = torch.tanh(exact[0].unsqueeze(2) + exact[1].unsqueeze(1)) @ exact[2]
+    drawn = torch.randn(scores.shape, dtype=torch.float64)
+    found = [scores, *torch.autograd.grad(scores, leaves, drawn.to(dtype))]
+    wanted = [expected, *torch.autograd.grad(expected, exact, drawn)]
+    tolerance = 1e-12 if dtype == torch.float64 else 4e-6
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=tolerance, atol=tolerance)
+
+
+def test_features_that_are_no_numbers_stay_so() -> None:
+    query, key = torch.zeros(1, 2, 3), torch.zeros(1, 2, 3)
+    key[0, 1, 2] = torch.nan
+    assert not additive.Tiles(query, key).by_exponentials
+    scores = additive.Pairs.apply(query, key, torch.ones(3))  # type: ignore[no-untyped-call]
+    assert scores.isnan().tolist() == [[[False, True], [False, True]]]
+
+
 # The tensor that is never built
 
 
@@ -184,14 +214,14 @@ def test_a_tile_is_as_large_as_it_may_be_and_no_larger(tile: int, monkeypatch: p
         call = long_case()[0].call()
     seen = torch.zeros(1, 53, 61)
     for place, s in additive.Tiles(call.query[0], call.key[0]):
-        assert s.numel() <= max(tile, FEATURES)
+        assert s.numel() <= max(additive.tile_of(s), FEATURES)
         seen[place.pairs] += 1
     assert bool((seen == 1).all()), "every pair once"
 
 
 def test_auto_takes_it_for_every_additive_score_and_streams_it_where_the_map_is_long() -> None:
     assert chosen_way(case("additive", "causal", "tensor").call()) is additive
-    for length, way in ((1023, additive), (1024, streamed)):
+    for length, way in ((1024, additive), (1025, streamed)):
         query = torch.zeros(1, 1, length, 1)
         with torch.no_grad():
             call = replace(case("additive"), query=query, key=query, value=query, score=Additive(1, 1, 1)).call()

@@ -101,7 +101,7 @@ def test_gradients_of_gradients_are_right() -> None:
 
 def test_auto_streams_what_is_long_and_runs_in_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("regard.attention.attend.CUT", 1)
-    monkeypatch.setattr("regard.attention.attend.LONG", 5 * 7)
+    monkeypatch.setattr("regard.attention.attend.LONG", 5 * 7 - 1)
     ways: dict[str, Callable[[], Case]] = {
         "capped": lambda: case(soft_cap=1.0),
         "sparsemax": lambda: case(normalizer="sparsemax"),
@@ -112,7 +112,7 @@ def test_auto_streams_what_is_long_and_runs_in_no_kernel(monkeypatch: pytest.Mon
         assert chosen_way(make().call()) is streamed
         assert_same(make().context(), make().context("reference"))
     assert chosen_way(case(mask="causal").call()) is not streamed
-    monkeypatch.setattr("regard.attention.attend.LONG", 5 * 7 + 1)
+    monkeypatch.setattr("regard.attention.attend.LONG", 5 * 7)
     assert chosen_way(ways["capped"]().call()) is reference
     assert chosen_way(ways["additive"]().call()) is additive
 

@@ -1,8 +1,9 @@
 """Additive attention without its largest tensor: pairs of queries and keys go tile by tile, in backward again.
 
 The plain expression holds [Q K hidden] numbers several times over, and waits for tanh. Here tanh x = 1 - 2 s with
-s = sigmoid(-2 x), which CPUs compute ten times as fast and to the same accuracy, and whose derivative, 4 (s - s^2),
-needs nothing but s. So v . tanh(q + k) is the sum of v less 2 v . s, and a tile is all that is ever held.
+s = sigmoid(-2 x), whose derivative, 4 (s - s^2), needs nothing but s. So v . tanh(q + k) is the sum of v less 2 v . s,
+and a tile is all that is ever held. And s = 1 / (1 + exp(2 q) exp(2 k)): with the exponentials of both sides at hand a
+pair costs one multiply-add and one reciprocal, which CPUs compute three times as fast as a sigmoid.
 """
 
 import itertools
@@ -19,12 +20,14 @@ from regard.attention.call import AttentionCall
 from regard.attention.scores import Additive
 from regard.attention.ways import reference
 
-TILE = 2**20
-"""Numbers in a tile on CPUs: few enough for the cache, enough that the calls for one cost little beside it."""
+TILE = 2**18
+"""Numbers in a tile for each thread of a CPU: few enough for its cache, enough that calls cost little beside it."""
 LARGE_TILE = 2**24
 """The same on other devices, which want more to do at a time."""
-ROWS = 16
+ROWS = 64
 """Queries in a tile, where there are as many: each key is read once for all of them."""
+FARTHEST = 40.0
+"""Features up to here have exponentials whose products lose nothing in float32; beyond, 0 may meet infinity."""
 
 
 def why_not(call: AttentionCall) -> str | None:
@@ -59,7 +62,7 @@ def pairs(call: AttentionCall) -> Float[Tensor, "B H Q K"]:
 
 def tile_of(tensor: Tensor) -> int:
     """Return how many numbers a tile has where a tensor is."""
-    return TILE if tensor.device.type == "cpu" else LARGE_TILE
+    return TILE * torch.get_num_threads() if tensor.device.type == "cpu" else LARGE_TILE
 
 
 def in_one_tile(
@@ -127,7 +130,9 @@ class Tiles:
     """The tiles of all pairs, one after the other in the same memory: places, and s = sigmoid(-2 (q + k)) there."""
 
     def __init__(self, query: Float[Tensor, "N Q E"], key: Float[Tensor, "N K E"]) -> None:
-        self.query, self.key = -2 * query, key
+        self.by_exponentials = query.device.type == "cpu" and all(map(is_near, (query, key)))
+        self.query, self.key = ((2 * side).exp_() if self.by_exponentials else -2 * side for side in (query, key))
+        self.one = query.new_ones(())
         entries, queries, width = query.shape
         keys = key.shape[1]
         most = max(1, tile_of(query) // max(1, width))  # pairs in a tile
@@ -146,4 +151,12 @@ class Tiles:
             shape = (*query.shape[:2], *key.shape[2:])  # [n q k E]
             memory = query.new_empty(shape) if memory is None else memory  # the first is the largest
             tile = memory.view(-1)[: math.prod(shape)].view(shape)
-            yield Place(entries, queries, keys), torch.add(query, key, alpha=-2, out=tile).sigmoid_()
+            if self.by_exponentials:
+                yield Place(entries, queries, keys), torch.addcmul(self.one, query, key, out=tile).reciprocal_()
+            else:
+                yield Place(entries, queries, keys), torch.add(query, key, out=tile).sigmoid_()
+
+
+def is_near(features: Tensor) -> bool:
+    """Say whether all features lie where their exponentials may be taken; what is no number does not."""
+    return features.numel() > 0 and bool(features.abs().amax() <= FARTHEST)
