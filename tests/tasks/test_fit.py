@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from regard.tasks.fit import Fitting, TrainingData, fit
 from regard.tasks.pruning import prune_translator
 from regard.tasks.recipe import DataConfig, DecodingConfig, Recipe, build_recipe
 from regard.tasks.runs import load_run
+from regard.training.averaging import average_checkpoints
 from tests.tasks import tiny
 
 VALID = Pairs(["the dog sleeps", "i sleep"], ["le chien dort", "je dors"])
@@ -88,6 +90,26 @@ def test_validations_translate_only_where_it_is_asked_for(tmp_path: Path, at_val
     measured = [set(line["valid"]) for line in lines if "valid" in line]
     assert measured
     assert all(({"bleu", "chrf"} <= names) == at_validation for names in measured)
+
+
+def test_a_validation_that_cannot_be_translated_is_told_and_chooses_nothing(tmp_path: Path) -> None:
+    said: list[str] = []
+    given = fitting(recipe(select_by="bleu"), tmp_path, said)
+    with torch.no_grad():
+        given.model.output.weight[5] = torch.nan
+    assert all(math.isnan(score) for score in given.decoded_scores(given.model).values())
+    assert said[-1].startswith("The model computes NaN for the text ")
+
+
+def test_weights_without_a_score_are_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([{"bleu": 1.0}, {"bleu": 2.0}, {"bleu": math.nan}, {"bleu": 5.0}])
+    monkeypatch.setattr(Fitting, "decoded_scores", lambda self, model: next(scores))
+    data = TrainingData(tiny.LINES, VALID)
+    _, translator = fit(recipe(select_by="bleu"), data, tmp_path, device=torch.device("cpu"), say=lambda text: None)
+    assert translator is not None
+    newest = average_checkpoints(tmp_path, count=1, warn=lambda text: None)
+    weights = dict(translator.model.named_parameters())
+    assert all(torch.equal(weights[name], weight) for name, weight in newest.weights.items())
 
 
 def test_the_expected_time_and_a_schedule_that_does_not_fit_are_told(tmp_path: Path) -> None:

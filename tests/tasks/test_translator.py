@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from regard.data.text import split_words
-from regard.errors import DataError, OptionError
+from regard.errors import DataError, NotANumberError, OptionError
 from regard.generation.search import Hypothesis, SearchOptions
 from regard.inspection.alignments.alignment_site import AlignmentSite
 from regard.inspection.alignments.words import join_links
@@ -73,6 +73,18 @@ def test_batch_size_order_and_company_change_nothing(name: str, beams: int) -> N
         assert [one.log_probability for one in found] == pytest.approx(expected, abs=1e-4)
     backwards = translator.translate(TEXTS[::-1], options=options)
     assert [several[0].text for several in backwards[::-1]] == [one.text for one in alone]
+
+
+def test_a_model_that_computes_nan_translates_nothing() -> None:
+    translator = made("transformer")
+    with torch.no_grad():
+        translator.model.output.weight[5] = torch.nan
+    told = (
+        r"^The model computes NaN for the text 'she does not eat bread' and 2 others\. Its weights are not finite: "
+        r"target_embedding\.weight\. Take weights of before that, or train anew\.$"
+    )
+    with pytest.raises(NotANumberError, match=told):
+        translator.translate(["i am hungry", "", "she does not eat bread", "the"])
 
 
 def test_texts_without_a_word_need_no_model() -> None:

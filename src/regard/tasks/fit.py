@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ from regard.data.report import examine
 from regard.data.spellings import RespelledSet
 from regard.data.text import Pairs, split_words
 from regard.data.tokenizers import TokenizerPair
-from regard.errors import OptionError
+from regard.errors import NotANumberError, OptionError
 from regard.files import make_folder
 from regard.generation.search import SearchOptions
 from regard.inspection.alignments.alignment_site import AlignmentSite, choose_site
@@ -274,7 +275,11 @@ class Fitting:
         """Translate the validation set greedily and score it."""
         assert isinstance(model, Seq2Seq)
         translator = Translator(model, self.tokenizers, max_length=self.recipe.data.max_length)
-        found = translator.translate(self.data.valid.sources, options=SearchOptions(beams=1), batch_size=128)
+        try:
+            found = translator.translate(self.data.valid.sources, options=SearchOptions(beams=1), batch_size=128)
+        except NotANumberError as error:  # a validation may fail where the training goes on: no best one, that is all
+            self.say(str(error))
+            return dict.fromkeys(DECODED, math.nan)
         texts = [several[0].text for several in found]
         bleu, chrf = metrics(usual_tokenization(self.recipe.tokenizer.split), lowercase=False)
         return {
@@ -328,7 +333,7 @@ class Fitting:
                 continue  # there is one checkpoint alone
             put_weights(self.model, average.weights, self.out / "checkpoints")
             score = self.scores(validation, decoded=by in DECODED)[by]
-            measured.append((sign * score, count, average))
+            measured.append((sign * score if math.isfinite(score) else math.inf, count, average))
             several = len(average.steps) > 1
             what = f"mean of {len(average.steps)} checkpoints up to" if several else "best checkpoint, of"
             self.say(f"The {what} step {average.steps[-1]}: {by} {score:.4f}.")

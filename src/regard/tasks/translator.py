@@ -10,9 +10,9 @@ from torch import Tensor
 from regard.data.batches import IGNORED
 from regard.data.text import split_words
 from regard.data.tokenizers import Encoding, TokenizerPair
-from regard.errors import DataError, OptionError
+from regard.errors import DataError, NotANumberError, OptionError, counted
 from regard.generation.forced import forced_log_probabilities
-from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, search
+from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, reason_for_nan, search
 from regard.inspection.alignments.alignment_site import AlignmentSite, SiteName
 from regard.inspection.alignments.alignment_site import Step as WordStep
 from regard.inspection.alignments.links import Link, Links
@@ -104,14 +104,19 @@ class Translator:
         lengths_of = [len(e.ids) if split_words(text) else 0 for text, e in zip(texts, encodings, strict=True)]
         for numbers in batches_of_like_length(lengths_of, batch_size):
             source, lengths = self.source_batch([encodings[n] for n in numbers])
-            hypotheses = search(
-                self.model,
-                source,
-                lengths,
-                options=options,
-                vocabulary=self.vocabulary,
-                max_lengths=[self.target_limit(int(length), max_length) for length in lengths.tolist()],
-            )
+            limits = [self.target_limit(int(length), max_length) for length in lengths.tolist()]
+            try:
+                hypotheses = search(
+                    self.model, source, lengths, options=options, vocabulary=self.vocabulary, max_lengths=limits
+                )
+            except NotANumberError as error:
+                spoiled = [numbers[row] for row in error.sentences]
+                others = f" and {counted(len(spoiled) - 1, 'other')}" if spoiled[1:] else ""
+                raise NotANumberError(
+                    f"The model computes NaN for the text {texts[spoiled[0]][:40]!r}{others}. "
+                    f"{reason_for_nan(self.model)}",
+                    spoiled,
+                ) from None
             for number, several in zip(numbers, hypotheses, strict=True):
                 found[number] = self.finished(texts[number], several, options)
         return [several or [Translation("", 0.0, 0.0)] for several in found]
