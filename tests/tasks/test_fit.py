@@ -16,7 +16,7 @@ from regard.data.tokenizers import TokenizerConfig
 from regard.errors import DataError, OptionError, WorkError
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
-from regard.tasks.fit import Fitting, TrainingData, fit
+from regard.tasks.fit import Fitting, TrainingData, fit, usual_length
 from regard.tasks.pruning import prune_translator
 from regard.tasks.recipe import DataConfig, DecodingConfig, Recipe, build_recipe
 from regard.tasks.runs import load_run
@@ -63,6 +63,18 @@ def test_pairs_longer_than_the_model_can_read_are_left_out_and_told(model: Any, 
         len(translator.tokenizers.source.encode(s).ids) for s in tiny.LINES.sources[:3]
     )
     assert load_run(tmp_path).usual_length == translator.usual_length
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 1000, 1001, 1002, 54_321])
+def test_the_usual_length_is_a_quantile(count: int) -> None:
+    lengths = torch.randint(1, 5_000, (count,), generator=torch.Generator().manual_seed(count))
+    assert usual_length(lengths) == int(lengths.double().quantile(0.999, interpolation="higher"))
+
+
+def test_more_pairs_than_a_quantile_takes_have_a_usual_length() -> None:
+    lengths = torch.full((2**24 + 3,), 7, dtype=torch.int16)
+    lengths[:20_000] = 11
+    assert usual_length(lengths) == 11
 
 
 def test_the_weights_are_chosen_by_the_score_that_training_selects_by(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
 from regard.data.batches import Batch, ParallelSet, TokenBudget
 from regard.data.loading import Loader
@@ -310,9 +311,12 @@ class Fitting:
         self.model.float()
         self.take_best_weights(outcome)
         options = SearchOptions(beams=self.recipe.decoding.beams, length_penalty=self.recipe.decoding.length_penalty)
-        usual_length = int(self.train.source.lengths.double().quantile(0.999, interpolation="higher"))
         translator = Translator(
-            self.model, self.tokenizers, max_length=self.max_length, usual_length=usual_length, options=options
+            self.model,
+            self.tokenizers,
+            max_length=self.max_length,
+            usual_length=usual_length(self.train.source.lengths),
+            options=options,
         )
         translator.site = self.chosen_site(translator)
         if translator.site is not None:
@@ -358,3 +362,9 @@ class Fitting:
         links = {n: translator.candidate_links(seen) for n, seen in translator.attention(pairs.sources, pairs.targets)}
         chosen_by: Literal["gold", "word table"] = "word table" if self.data.gold is None else "gold"
         return choose_site([links[n] for n in range(len(pairs))], references, chosen_by=chosen_by)
+
+
+def usual_length(lengths: Int[Tensor, "N"]) -> int:
+    """Return the length that one in a thousand passes; `torch.quantile` takes no more than 2^24 numbers."""
+    rank = math.ceil(0.999 * (len(lengths) - 1))
+    return int(lengths.kthvalue(rank + 1).values)
