@@ -70,7 +70,7 @@ def test_a_beam_of_one_takes_the_best_token_at_every_step() -> None:
         assert hypotheses[row][0].tokens == tuple(tokens)
 
 
-@pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0, 2.0])
+@pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0, 2.0, 10.0])
 def test_an_exhaustive_beam_equals_brute_force(length_penalty: float) -> None:
     model, limit = tiny(vocab_size=6), 3
     source, lengths = sentences([5], vocab_size=6)
@@ -246,8 +246,9 @@ def test_tokens_that_are_never_produced_are_not() -> None:
         ({"beams": 0}, r"beams must be at least 1; it is 0\."),
         ({"beams": 3, "n_best": 5}, r"n_best must lie between 1 and the number of beams \(3\); it is 5\."),
         ({"beams": 3, "n_best": 0}, r"n_best must lie between 1 and the number of beams \(3\); it is 0\."),
-        ({"length_penalty": -0.5}, r"length_penalty must be a number from 0 up; it is -0\.5\."),
-        ({"length_penalty": float("nan")}, r"length_penalty must be a number from 0 up; it is nan\."),
+        ({"length_penalty": -0.5}, r"length_penalty must lie between 0 and 10; it is -0\.5\."),
+        ({"length_penalty": float("nan")}, r"length_penalty must lie between 0 and 10; it is nan\."),
+        ({"length_penalty": 200.0}, r"length_penalty must lie between 0 and 10; it is 200\.0\."),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, float], message: str) -> None:

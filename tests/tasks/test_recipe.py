@@ -161,7 +161,8 @@ def test_all_faults_are_told_at_once() -> None:
             "data.subword_dropout (0.1) leaves out merges, which a tokenizer of kind 'unigram' has not.",
         ),
         ({"optimizer": {"beta1": 2, "clip_norm": -1}}, "optimizer: beta (2.0) must be at least 0 and below 1."),
-        ({"decoding": {"length_penalty": -1}}, "decoding: length_penalty must be a number from 0 up; it is -1.0."),
+        ({"decoding": {"length_penalty": -1}}, "decoding: length_penalty must lie between 0 and 10; it is -1.0."),
+        ({"decoding": {"length_penalty": 200}}, "decoding: length_penalty must lie between 0 and 10; it is 200.0."),
         (
             {"training": {"max_updates": None, "patience": 2}, "schedule": {"kind": "cosine"}},
             "training: The cosine schedule falls until the training ends, and patience does not say when",

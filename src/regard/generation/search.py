@@ -17,6 +17,9 @@ from regard.errors import NotANumberError, OptionError, counted
 from regard.generation.plain import plain
 from regard.models.roles import Encoded, Seq2Seq
 
+STRONGEST_PENALTY = 10.0
+"""Of lengths to this power the greatest still is a number; powers in use lie between 0 and 2."""
+
 BLOCK = 128
 """Tokens of the vocabulary that are looked at together first."""
 
@@ -27,7 +30,8 @@ class SearchOptions:
 
     Attributes:
         beams: How many hypotheses of each sentence grow side by side; 1 is greedy search.
-        length_penalty: The power alpha of the length that log-probabilities are divided by; 0 divides by nothing.
+        length_penalty: The power alpha, 0 to 10, of the length that log-probabilities are divided by; 0 divides by
+            nothing, and the greater it is the longer translations get.
         n_best: How many finished hypotheses of each sentence to return, best first; at most `beams`.
     """
 
@@ -40,8 +44,10 @@ class SearchOptions:
             raise OptionError(f"beams must be at least 1; it is {self.beams}.")
         if not 1 <= self.n_best <= self.beams:
             raise OptionError(f"n_best must lie between 1 and the number of beams ({self.beams}); it is {self.n_best}.")
-        if not 0 <= self.length_penalty < float("inf"):
-            raise OptionError(f"length_penalty must be a number from 0 up; it is {self.length_penalty}.")
+        if not 0 <= self.length_penalty <= STRONGEST_PENALTY:
+            raise OptionError(
+                f"length_penalty must lie between 0 and {STRONGEST_PENALTY:g}; it is {self.length_penalty}."
+            )
 
 
 class Vocabulary(NamedTuple):

@@ -71,7 +71,7 @@ class DecodingConfig:
 
     Attributes:
         beams: Hypotheses side by side; 1 is greedy search.
-        length_penalty: The power of the length that log-probabilities are divided by.
+        length_penalty: The power of the length that log-probabilities are divided by, 0 to 10.
         at_validation: Translate the validation set, greedily, and measure BLEU and chrF at each validation, also where
             `training.select_by` names neither.
     """
