@@ -9,8 +9,10 @@ import pytest
 from regard.data.text import Pairs
 from regard.errors import OptionError
 from regard.experiments.comparison import Comparison, Stopped, even_buckets
+from regard.experiments.trials import measured
 from regard.tasks.evaluation import evaluate, metrics
 from regard.tasks.load import load
+from regard.tasks.translator import Translator
 from tests.experiments import tiny
 
 
@@ -73,6 +75,22 @@ def test_costs_are_counted_and_only_what_attends_is_aligned(comparison: Comparis
         assert trial.sentences_per_second > 0
         assert trial.tokens_per_second is not None
         assert trial.tokens_per_second > 0
+
+
+def test_a_test_set_that_is_too_long_for_a_model_has_no_rate(
+    comparison: Comparison, folder: Path, tmp_path: Path
+) -> None:
+    trained = load(folder / "attention-1")
+    short = Translator(trained.model, trained.tokenizers, max_length=2)
+    shutil.copy(folder / "attention-1" / "manifest.json", tmp_path)
+    data = tiny.data()
+    longer = [number for number, source in enumerate(data.test.sources) if " " in source]
+    assert data.test_gold is not None
+    gold = [data.test_gold[number] for number in longer]
+    found = measured(short, dataclasses.replace(data, test=data.test.select(longer), test_gold=gold), tmp_path)
+    assert found["alignment_error_rate"] is None
+    assert found["loss"] is None
+    assert len(found["translations"]) == len(longer)
 
 
 def test_the_rate_of_training_is_tokens_over_the_time_of_updates(comparison: Comparison) -> None:
