@@ -15,7 +15,8 @@ from regard.inspection.alignments.words import join_links
 from regard.inspection.lens import Lens
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
-from regard.tasks.translator import Translator
+from regard.tasks.translations import Translation
+from regard.tasks.translator import Found, Translator
 from tests.tasks import tiny
 
 TEXTS = ["the cat sleeps", "", "my feet hurt, you know", "   ", "i am hungry", "she does not eat bread", "the"]
@@ -176,6 +177,53 @@ def test_long_texts_are_translated_in_parts(name: str) -> None:
     alone = translator.translate([source for source, _ in best.parts], options=SearchOptions(beams=2))
     assert best.text == " ".join(one[0].text for one in alone if one[0].text)
     assert best.log_probability == pytest.approx(sum(one[0].log_probability for one in alone), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["transformer", "bahdanau"])
+@pytest.mark.parametrize("limit", [1, 5, 17, 57])
+def test_the_greatest_length_is_that_of_the_whole_text(name: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    translator, options = made(name, max_length=11), SearchOptions(beams=3, n_best=3)
+    spelled: dict[str, int] = {}
+    finished = Translator.finished
+
+    def watched(self: Translator, text: str, hypotheses: list[Hypothesis], options: SearchOptions) -> list[Translation]:
+        spelled[text] = max(len(hypothesis.tokens) for hypothesis in hypotheses)
+        return finished(self, text, hypotheses, options)
+
+    monkeypatch.setattr(Translator, "finished", watched)
+    long = "the cat sleeps. my feet hurt, i am hungry, she does not eat bread."
+    found = translator.translate([long, "", "the cat"], options=options, max_length=limit)
+    for text, several in zip((long, "", "the cat"), found, strict=True):
+        parts = [source for source, _ in several[0].parts]
+        assert "".join(parts).replace(" ", "") == text.replace(" ", ""), "no part is left out"
+        assert sum(spelled[part] for part in parts) <= limit
+    sides = zip(*found[0][0].parts, strict=True)
+    assert found[0][0].log_probability == pytest.approx(sum(translator.score(*sides)), abs=1e-3)
+    (alone,) = translator.translate([long], options=options, max_length=limit)
+    assert [one.text for one in alone] == [one.text for one in found[0]], "company changes nothing"
+
+
+def test_every_part_gets_what_those_before_it_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"a": 5, "b": 0, "c": 9, "d": 9, "e": 9, "f": 3, "g": 4}
+    calls: list[dict[str, int]] = []
+
+    def search(
+        self: Translator, texts: list[str], options: SearchOptions, limits: list[int], batch_size: int
+    ) -> list[Found]:
+        calls.append(dict(zip(texts, limits, strict=True)))
+        return [Found([Translation(t, 0, 0)], min(wanted[t], n)) for t, n in zip(texts, limits, strict=True)]
+
+    monkeypatch.setattr(Translator, "search", search)
+    found = made("transformer").search_within([["a", "b", "c", "d", "e"], ["f", "g"]], SearchOptions(), 7, 32)
+    assert calls == [{"a": 7, "f": 7}, {"b": 2, "g": 4}, {"c": 2}, {"d": 0, "e": 0}]
+    assert [[one.text for (one,) in several] for several in found] == [["a", "b", "c", "d", "e"], ["f", "g"]]
+
+
+def test_a_blank_part_takes_no_translation_away() -> None:
+    translator, options = made("transformer", max_length=11), SearchOptions(beams=3, n_best=3)
+    whole, alone = translator.translate([f"{' ' * 30}the cat sleeps", "the cat sleeps"], options=options)
+    assert [one.text for one in whole] == [one.text for one in alone]
+    assert len(whole) == 3
 
 
 def test_links_of_parts_are_counted_over_the_whole_text() -> None:
