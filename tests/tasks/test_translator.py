@@ -156,6 +156,12 @@ def test_a_spelling_that_is_longer_than_the_model_takes_keeps_its_score_and_gets
     assert translator.align_parts(["the cat"], [found]) == [frozenset()]
 
 
+def test_a_letter_of_more_tokens_than_the_model_takes_is_translated() -> None:
+    translator = made("transformer", max_length=1)
+    for several in translator.translate(["a \u8a9e", "\U0001f600"], options=SearchOptions(beams=1), max_length=3):
+        assert several[0].log_probability < 0
+
+
 def test_equal_texts_are_told_once_and_a_final_carriage_return_never() -> None:
     translator = made("transformer")
     tokenizer = translator.tokenizers.target

@@ -167,7 +167,7 @@ class Translator:
         """Turn hypotheses into text, each text once, with the log-probability that `score` would give it.
 
         A search may spell a text by other tokens than the tokenizer would; its score is then computed anew, unless
-        these are more than the model takes at once.
+        these are more than the model takes at once, or a letter that cannot be cut has more than it reads.
         """
         translations: dict[str, Translation] = {}
         for hypothesis in hypotheses:
@@ -176,7 +176,7 @@ class Translator:
                 continue
             ids = self.tokenizers.target.encode(written).ids
             log_probability, length = hypothesis.log_probability, len(hypothesis.tokens) + 1
-            if tuple(ids) != hypothesis.tokens and len(ids) <= self.max_target_length:
+            if tuple(ids) != hypothesis.tokens and not self.too_long([text], [written]):
                 log_probability, length = self.score([text], [written])[0], len(ids) + 1
             score = log_probability / length**options.length_penalty
             translations[written] = Translation(written, log_probability, score, ((text, written),))
