@@ -155,8 +155,18 @@ def test_words_are_spelled_anew_in_every_epoch_while_training_alone(tmp_path: Pa
 def test_nothing_is_written_where_there_is_nothing_to_train_on(tmp_path: Path) -> None:
     short = dataclasses.replace(recipe(), data=DataConfig(max_length=1))
     data = TrainingData(tiny.LINES, VALID)
-    with pytest.raises(DataError, match=r"None of the 15 pairs can be used: .* 15 have more than 1 token on a side"):
+    with pytest.raises(
+        DataError, match=r"^training data: None of the 15 pairs can be used: .* 15 have more than 1 token on a side"
+    ):
         fit(short, data, tmp_path / "run", device=torch.device("cpu"), say=lambda text: None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_validation_pairs_of_which_none_can_be_used_are_named_as_such(tmp_path: Path) -> None:
+    data = TrainingData(tiny.LINES, Pairs(["", "the dog " * 200], ["le", "le chien"]))
+    told = r"^validation data: None of the 2 pairs can be used: 1 have an empty side and 1 have more than 256 tokens"
+    with pytest.raises(DataError, match=told):
+        fit(recipe(), data, tmp_path / "run", device=torch.device("cpu"), say=lambda text: None)
     assert not (tmp_path / "run").exists()
 
 

@@ -22,7 +22,7 @@ from regard.data.report import examine
 from regard.data.spellings import RespelledSet
 from regard.data.text import Pairs, split_words
 from regard.data.tokenizers import TokenizerPair
-from regard.errors import NotANumberError, OptionError
+from regard.errors import DataError, NotANumberError, OptionError
 from regard.files import make_folder
 from regard.generation.search import SearchOptions
 from regard.inspection.alignments.alignment_site import AlignmentSite, choose_site
@@ -169,7 +169,10 @@ class Fitting:
 
     def prepared(self, name: str, pairs: Pairs) -> Prepared:
         """Encode pairs, and say what was left out."""
-        prepared = prepare(pairs, self.tokenizers, max_length=self.max_length)
+        try:
+            prepared = prepare(pairs, self.tokenizers, max_length=self.max_length)
+        except DataError as error:
+            raise DataError([f"{name} data: {fault}" for fault in error.faults]) from None
         report = examine(pairs, prepared)
         self.say(f"{name} data: {report}")
         return prepared
