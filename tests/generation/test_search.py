@@ -209,7 +209,7 @@ def test_a_model_that_computes_nan_is_told_with_the_sentence(beams: int, step: i
 def test_weights_that_are_not_finite_are_named() -> None:
     model = tiny()
     with torch.no_grad():
-        model.decoder[1].feed_forward.narrow.weight[3, 5] = torch.inf  # type: ignore[union-attr,index]
+        model.get_parameter("decoder.1.feed_forward.narrow.weight")[3, 5] = torch.inf
     told = (
         r"for 2 sentences of a batch of 2, by number from 0: 0, 1\. Its weights are not finite: decoder\.1\.feed_forw"
     )
