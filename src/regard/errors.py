@@ -10,7 +10,8 @@
     │       └── DataError              of a file of data
     └── WorkError (RuntimeError)       the work itself failed; the command exits with 1
         ├── DamagedError               a stored file is not what was written
-        └── DivergedError              a loss or gradient that is not finite, too often in a row
+        ├── DivergedError              a loss or gradient that is not finite, too often in a row
+        └── NotANumberError            a finished model that computes NaN
 
 A message says what was given, what is allowed and what to do.
 """
@@ -75,6 +76,18 @@ class DamagedError(WorkError):
 
 class DivergedError(WorkError):
     """A loss or a gradient was not finite too often in a row."""
+
+
+class NotANumberError(WorkError):
+    """A finished model computes NaN.
+
+    Attributes:
+        sentences: For which sentences of its batch, counted from 0.
+    """
+
+    def __init__(self, message: str, sentences: Sequence[int]) -> None:
+        self.sentences = list(sentences)
+        super().__init__(message)
 
 
 def counted(number: int, noun: str) -> str:

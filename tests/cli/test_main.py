@@ -68,6 +68,7 @@ def test_the_version_is_told(regard: Regard) -> None:
         (["translate", "run", "--beam"], "--beam"),
         (["translate", "run", "--length-penalty", "nan"], "--length-penalty"),
         (["translate", "run", "--length-penalty", "inf"], "--length-penalty"),
+        (["translate", "run", "--length-penalty", "200"], "--length-penalty"),
         (["translate", "run", "--batch-size", "0"], "--batch-size"),
         (["translate", "run", "--threads", "0"], "--threads"),
         (["translate", "run", "--precision", "half"], "--precision"),

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -189,7 +190,7 @@ def test_a_layer_or_head_that_is_not_there_is_refused(site: tuple[str, str], run
 
 def test_a_long_line_is_translated_in_parts_and_told_by_its_number(run_folder: Path, regard: Regard) -> None:
     long = "the cat sleeps, my feet hurt. " * 5
-    outcome = regard("translate", run_folder, "--json", *QUICK, stdin=f"i am hungry\n{long}\n".encode())
+    outcome = regard("translate", run_folder, "--json", stdin=f"i am hungry\n{long}\n".encode())
     short_row, long_row = (json.loads(line) for line in outcome.lines)
     assert (short_row["parts"], long_row["source"]) == (1, long)
     assert long_row["parts"] > 1
@@ -198,6 +199,16 @@ def test_a_long_line_is_translated_in_parts_and_told_by_its_number(run_folder: P
     )
     assert all(0 <= s < len(long.split()) for s, _ in long_row["alignment"])
     assert max(s for s, _ in long_row["alignment"]) >= 20
+
+
+def test_a_line_in_parts_whose_length_is_used_up_is_told(run_folder: Path, regard: Regard) -> None:
+    long = "the cat sleeps, my feet hurt. " * 5
+    outcome = regard("translate", run_folder, "--json", *QUICK, stdin=f"{long}\n".encode())
+    (row,) = (json.loads(line) for line in outcome.lines)
+    (first,) = regard("translate", run_folder, *QUICK, stdin=b"the cat sleeps, my feet hurt.\n").lines
+    assert row["translation"] == first
+    told = rf"standard input:1: .* in {row['parts']} parts, but --max-length was used up by the first [1-9]\.\n"
+    assert re.fullmatch(told, outcome.err)
 
 
 def test_broken_utf8_is_named_by_file_and_line_and_keeps_the_earlier_output(

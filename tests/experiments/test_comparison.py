@@ -2,6 +2,7 @@ import dataclasses
 import json
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ import pytest
 from regard.data.text import Pairs
 from regard.errors import OptionError
 from regard.experiments.comparison import Comparison, Stopped, even_buckets
+from regard.experiments.trials import measured
+from regard.inspection.alignments.links import Gold
 from regard.tasks.evaluation import evaluate, metrics
 from regard.tasks.load import load
+from regard.tasks.translator import Translator
 from tests.experiments import tiny
 
 
@@ -75,6 +79,22 @@ def test_costs_are_counted_and_only_what_attends_is_aligned(comparison: Comparis
         assert trial.tokens_per_second > 0
 
 
+def test_a_test_set_that_is_too_long_for_a_model_has_no_rate(
+    comparison: Comparison, folder: Path, tmp_path: Path
+) -> None:
+    trained = load(folder / "attention-1")
+    short = Translator(trained.model, trained.tokenizers, max_length=2)
+    shutil.copy(folder / "attention-1" / "manifest.json", tmp_path)
+    data = tiny.data()
+    longer = [number for number, source in enumerate(data.test.sources) if " " in source]
+    assert data.test_gold is not None
+    gold = [data.test_gold[number] for number in longer]
+    found = measured(short, dataclasses.replace(data, test=data.test.select(longer), test_gold=gold), tmp_path)
+    assert found["alignment_error_rate"] is None
+    assert found["loss"] is None
+    assert len(found["translations"]) == len(longer)
+
+
 def test_the_rate_of_training_is_tokens_over_the_time_of_updates(comparison: Comparison) -> None:
     trial = comparison.models[0].trials[0]
     lines = [json.loads(line) for line in (trial.folder / "metrics.jsonl").read_text().split("\n") if line]
@@ -131,6 +151,44 @@ def test_a_run_that_got_to_no_checkpoint_is_begun_anew(tmp_path: Path) -> None:
 def test_other_data_are_refused(comparison: Comparison, folder: Path) -> None:
     with pytest.raises(OptionError, match=r"holds a comparison on other data.*--out"):
         tiny.compared(folder, given=tiny.data(seed=2))
+
+
+def test_an_error_rate_is_of_the_gold_links_that_are_given(
+    comparison: Comparison, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "out")
+
+    def rates(gold: Sequence[Gold] | None) -> list[float | None]:
+        watch = tiny.Watch()
+        given = dataclasses.replace(tiny.data(), test_gold=gold)
+        found = tiny.compared(tmp_path / "out", given=given, watch=watch, seeds=1)
+        assert isinstance(found, Comparison)
+        assert watch.trainings == 0
+        return [model.mean("alignment_error_rate") for model in found.models]
+
+    gold = tiny.data().test_gold
+    assert gold is not None
+    known = comparison.models[1].trials[0].alignment_error_rate
+    assert rates(gold) == [None, known]
+    assert rates(None) == [None, None]
+    assert rates(gold) == [None, known]
+    first = evaluate(
+        load(folder / "attention-1"), tiny.data().test.sources, tiny.data().test.targets, gold=[gold[0]] * len(gold)
+    )
+    assert rates([gold[0]] * len(gold)) == [None, first.alignment_error_rate]
+    assert first.alignment_error_rate != known
+
+
+@pytest.mark.parametrize("none", [True, False])
+def test_other_gold_links_to_choose_alignments_by_are_refused(comparison: Comparison, folder: Path, none: bool) -> None:
+    gold = tiny.data().valid_gold
+    assert gold is not None
+    other = dataclasses.replace(tiny.data(), valid_gold=None if none else [gold[0]] * len(gold))
+    told = r"alignments were chosen by gold links [0-9a-f]{8} for the validation set; now they would be " + (
+        "without gold links" if none else "by gold links [0-9a-f]{8}"
+    )
+    with pytest.raises(OptionError, match=told):
+        tiny.compared(folder, given=other)
 
 
 def test_another_recipe_is_refused_with_what_differs(comparison: Comparison, folder: Path) -> None:

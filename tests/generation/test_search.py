@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from regard.attention.lengths import Padding
-from regard.errors import OptionError
+from regard.errors import NotANumberError, OptionError
 from regard.generation.forced import forced_log_probabilities
 from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, largest, search
 from regard.layers.embeddings import Output
@@ -70,7 +70,7 @@ def test_a_beam_of_one_takes_the_best_token_at_every_step() -> None:
         assert hypotheses[row][0].tokens == tuple(tokens)
 
 
-@pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0, 2.0])
+@pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0, 2.0, 10.0])
 def test_an_exhaustive_beam_equals_brute_force(length_penalty: float) -> None:
     model, limit = tiny(vocab_size=6), 3
     source, lengths = sentences([5], vocab_size=6)
@@ -173,6 +173,50 @@ def test_hardly_probable_ends_do_not_end_a_search(beams: int, length_penalty: fl
     assert [best.tokens for (best,) in hypotheses] == [tuple(range(3, 13))] * 2
 
 
+class Spoiled(Sure):
+    """Computes NaN for the last sentence from a step on."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.from_step = step
+
+    def start(self, encoded: Encoded) -> State:
+        self.batch = len(encoded.states)
+        return SureState()
+
+    def step(self, tokens: Tensor, state: State) -> Tensor:
+        assert isinstance(state, SureState)
+        states = super().step(tokens, state)
+        if state.steps > self.from_step and len(tokens) == self.batch:
+            states[-1, -1] = torch.nan
+        return states
+
+
+@pytest.mark.parametrize("beams", [1, 2, 5])
+@pytest.mark.parametrize(("step", "limit"), [(0, 13), (4, 13), (0, 0), (3, 3)])
+def test_a_model_that_computes_nan_is_told_with_the_sentence(beams: int, step: int, limit: int) -> None:
+    source, lengths = sentences([5, 3, 2])
+    told = (
+        r"^The model computes NaN for 1 sentence of a batch of 3, by number from 0: 2\. Its weights are finite and "
+        r"what it makes of them is too great for float32: train anew with a lower learning rate\.$"
+    )
+    options = SearchOptions(beams=beams, n_best=beams)
+    with pytest.raises(NotANumberError, match=told) as caught:
+        search(Spoiled(step), source, lengths, options=options, vocabulary=VOCABULARY, max_lengths=[17, 17, limit])
+    assert caught.value.sentences == [2]
+
+
+def test_weights_that_are_not_finite_are_named() -> None:
+    model = tiny()
+    with torch.no_grad():
+        model.get_parameter("decoder.1.feed_forward.narrow.weight")[3, 5] = torch.inf
+    told = (
+        r"for 2 sentences of a batch of 2, by number from 0: 0, 1\. Its weights are not finite: decoder\.1\.feed_forw"
+    )
+    with pytest.raises(NotANumberError, match=told):
+        found(model, [7, 5])
+
+
 def test_a_hypothesis_ends_at_its_limit_at_the_true_probability() -> None:
     model = tiny()
     with torch.no_grad():
@@ -202,8 +246,9 @@ def test_tokens_that_are_never_produced_are_not() -> None:
         ({"beams": 0}, r"beams must be at least 1; it is 0\."),
         ({"beams": 3, "n_best": 5}, r"n_best must lie between 1 and the number of beams \(3\); it is 5\."),
         ({"beams": 3, "n_best": 0}, r"n_best must lie between 1 and the number of beams \(3\); it is 0\."),
-        ({"length_penalty": -0.5}, r"length_penalty must be a number from 0 up; it is -0\.5\."),
-        ({"length_penalty": float("nan")}, r"length_penalty must be a number from 0 up; it is nan\."),
+        ({"length_penalty": -0.5}, r"length_penalty must lie between 0 and 10; it is -0\.5\."),
+        ({"length_penalty": float("nan")}, r"length_penalty must lie between 0 and 10; it is nan\."),
+        ({"length_penalty": 200.0}, r"length_penalty must lie between 0 and 10; it is 200\.0\."),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, float], message: str) -> None:

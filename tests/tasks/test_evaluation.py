@@ -10,6 +10,7 @@ from regard.errors import DataError, OptionError
 from regard.generation.search import SearchOptions
 from regard.inspection.alignments.links import Gold, alignment_error_rate
 from regard.tasks.evaluation import BUCKETS, Evaluation, evaluate, metrics, usual_tokenization
+from regard.tasks.translator import Translator
 from tests.tasks import tiny
 
 SOURCES = ["the cat sleeps", "", "my feet hurt and i am", "i am hungry"]
@@ -76,6 +77,38 @@ def test_nothing_to_evaluate_and_unknown_splitting_are_refused() -> None:
         evaluate(tiny.translator(), [], [])
     with pytest.raises(OptionError, match="tokenize 'words' is unknown to sacrebleu; there are"):
         metrics("words", lowercase=False)
+
+
+ONE = Gold(frozenset({(0, 0)}), frozenset({(0, 0)}))
+
+
+@pytest.mark.parametrize(
+    ("sides", "gold", "told"),
+    [
+        ((["a", "b", "c"], ["a", "b"]), None, r"^3 sources and 2 targets are given: give one for each\.$"),
+        ((["a"], []), None, r"^1 source and 0 targets are given"),
+        ((["a", "b"], ["a", "b"]), [ONE], r"^2 pairs and gold links for 1 pair are given: give them for each\.$"),
+        ((["a"], ["b"]), [ONE] * 3, r"^1 pair and gold links for 3 pairs are given"),
+        (
+            ([tiny.LINES.sources[0] * 9, tiny.LINES.sources[1] * 9], ["b", "c"]),
+            [ONE] * 2,
+            r"^No alignment error rate can be measured: all 2 pairs are longer than the model takes at once "
+            r"\(the first: the source has \d+ tokens and the model takes 23 at once\.\) Leave the gold links out",
+        ),
+    ],
+)
+def test_what_does_not_belong_together_is_refused_with_the_counts(
+    sides: tuple[list[str], list[str]], gold: list[Gold] | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Translator, "translate", None)  # it is told before there is any work
+    with pytest.raises(DataError, match=told):
+        evaluate(tiny.translator(), *sides, gold=gold)
+
+
+def test_pairs_that_are_all_too_long_have_scores_and_no_loss() -> None:
+    found = evaluate(tiny.translator(), ["the cat sleeps. " * 9], ["le chat"], options=GREEDY)
+    assert (found.sentences, found.too_long) == (1, [0])
+    assert math.isnan(found.loss)
 
 
 def test_only_empty_lines_have_no_loss() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,11 @@ from regard.data.tokenizers import TokenizerConfig
 from regard.errors import DataError, OptionError, WorkError
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
-from regard.tasks.fit import Fitting, TrainingData, fit
+from regard.tasks.fit import Fitting, TrainingData, fit, usual_length
 from regard.tasks.pruning import prune_translator
 from regard.tasks.recipe import DataConfig, DecodingConfig, Recipe, build_recipe
 from regard.tasks.runs import load_run
+from regard.training.averaging import average_checkpoints
 from tests.tasks import tiny
 
 VALID = Pairs(["the dog sleeps", "i sleep"], ["le chien dort", "je dors"])
@@ -63,6 +65,18 @@ def test_pairs_longer_than_the_model_can_read_are_left_out_and_told(model: Any, 
     assert load_run(tmp_path).usual_length == translator.usual_length
 
 
+@pytest.mark.parametrize("count", [1, 2, 7, 1000, 1001, 1002, 54_321])
+def test_the_usual_length_is_a_quantile(count: int) -> None:
+    lengths = torch.randint(1, 5_000, (count,), generator=torch.Generator().manual_seed(count))
+    assert usual_length(lengths) == int(lengths.double().quantile(0.999, interpolation="higher"))
+
+
+def test_more_pairs_than_a_quantile_takes_have_a_usual_length() -> None:
+    lengths = torch.full((2**24 + 3,), 7, dtype=torch.int16)
+    lengths[:20_000] = 11
+    assert usual_length(lengths) == 11
+
+
 def test_the_weights_are_chosen_by_the_score_that_training_selects_by(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +102,26 @@ def test_validations_translate_only_where_it_is_asked_for(tmp_path: Path, at_val
     measured = [set(line["valid"]) for line in lines if "valid" in line]
     assert measured
     assert all(({"bleu", "chrf"} <= names) == at_validation for names in measured)
+
+
+def test_a_validation_that_cannot_be_translated_is_told_and_chooses_nothing(tmp_path: Path) -> None:
+    said: list[str] = []
+    given = fitting(recipe(select_by="bleu"), tmp_path, said)
+    with torch.no_grad():
+        given.model.output.weight[5] = torch.nan
+    assert all(math.isnan(score) for score in given.decoded_scores(given.model).values())
+    assert said[-1].startswith("The model computes NaN for the text ")
+
+
+def test_weights_without_a_score_are_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([{"bleu": 1.0}, {"bleu": 2.0}, {"bleu": math.nan}, {"bleu": 5.0}])
+    monkeypatch.setattr(Fitting, "decoded_scores", lambda self, model: next(scores))
+    data = TrainingData(tiny.LINES, VALID)
+    _, translator = fit(recipe(select_by="bleu"), data, tmp_path, device=torch.device("cpu"), say=lambda text: None)
+    assert translator is not None
+    newest = average_checkpoints(tmp_path, count=1, warn=lambda text: None)
+    weights = dict(translator.model.named_parameters())
+    assert all(torch.equal(weights[name], weight) for name, weight in newest.weights.items())
 
 
 def test_the_expected_time_and_a_schedule_that_does_not_fit_are_told(tmp_path: Path) -> None:
@@ -121,8 +155,18 @@ def test_words_are_spelled_anew_in_every_epoch_while_training_alone(tmp_path: Pa
 def test_nothing_is_written_where_there_is_nothing_to_train_on(tmp_path: Path) -> None:
     short = dataclasses.replace(recipe(), data=DataConfig(max_length=1))
     data = TrainingData(tiny.LINES, VALID)
-    with pytest.raises(DataError, match=r"None of the 15 pairs can be used: .* 15 have more than 1 token on a side"):
+    with pytest.raises(
+        DataError, match=r"^training data: None of the 15 pairs can be used: .* 15 have more than 1 token on a side"
+    ):
         fit(short, data, tmp_path / "run", device=torch.device("cpu"), say=lambda text: None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_validation_pairs_of_which_none_can_be_used_are_named_as_such(tmp_path: Path) -> None:
+    data = TrainingData(tiny.LINES, Pairs(["", "the dog " * 200], ["le", "le chien"]))
+    told = r"^validation data: None of the 2 pairs can be used: 1 have an empty side and 1 have more than 256 tokens"
+    with pytest.raises(DataError, match=told):
+        fit(recipe(), data, tmp_path / "run", device=torch.device("cpu"), say=lambda text: None)
     assert not (tmp_path / "run").exists()
 
 

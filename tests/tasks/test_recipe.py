@@ -15,7 +15,9 @@ from regard.models.transformer import TransformerConfig
 from regard.tasks.recipe import (
     as_values,
     build_recipe,
+    flat,
     merged,
+    nested,
     overrides,
     preset,
     preset_names,
@@ -161,7 +163,8 @@ def test_all_faults_are_told_at_once() -> None:
             "data.subword_dropout (0.1) leaves out merges, which a tokenizer of kind 'unigram' has not.",
         ),
         ({"optimizer": {"beta1": 2, "clip_norm": -1}}, "optimizer: beta (2.0) must be at least 0 and below 1."),
-        ({"decoding": {"length_penalty": -1}}, "decoding: length_penalty must be a number from 0 up; it is -1.0."),
+        ({"decoding": {"length_penalty": -1}}, "decoding: length_penalty must lie between 0 and 10; it is -1.0."),
+        ({"decoding": {"length_penalty": 200}}, "decoding: length_penalty must lie between 0 and 10; it is 200.0."),
         (
             {"training": {"max_updates": None, "patience": 2}, "schedule": {"kind": "cosine"}},
             "training: The cosine schedule falls until the training ends, and patience does not say when",
@@ -177,6 +180,30 @@ def test_a_contradiction_is_told(values: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError) as raised:
         build_recipe(values)
     assert told in str(raised.value)
+
+
+def test_a_boolean_is_no_number_anywhere_in_a_recipe() -> None:
+    """It would count as 1, and the file that is written would say so."""
+    checked = 0
+    for kind in ("transformer", "recurrent"):
+        plain = as_values(build_recipe({"model": {"kind": kind}}))
+        optional = {
+            "schedule.total": 1,
+            "training.max_minutes": 1,
+            "training.patience": 1,
+            "training.validate_every": 1,
+        }
+        for place, number in {**flat(plain), **optional}.items():
+            if type(number) in (int, float):
+                told = f"(?m)^{re.escape(place)} must be a number; it is (true|false)\\.$"
+                for given in (True, False):
+                    with pytest.raises(ConfigError, match=told):
+                        build_recipe(merged({"model": {"kind": kind}}, nested(place.split("."), given)))
+                checked += 1
+    assert checked > 60
+    with pytest.raises(ConfigError, match=r"^seed must be a number; it is true\.$"):
+        build_recipe(overrides(["seed=true"]))
+    assert build_recipe({"tokenizer": {"lowercase": True}}).tokenizer.lowercase
 
 
 def test_a_file_that_is_no_toml_is_refused_with_its_place(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ def test_the_parts_of_a_text_are_joined_rank_by_rank() -> None:
         Translation("a b c", -5.0, -2.5, (("x", "a b"), ("y", "c"))),
         Translation("a d", -10.0, -5.0, (("x", "a"), ("y", "d"))),
     ]
-    assert joined([first, empty, last]) == [Translation("a b c", -5.0, -2.5, (("x", "a b"), ("y", "c")))]
+    assert joined([first, empty, last]) == joined([first, last]), "a blank part has one translation and takes none away"
+    assert [one.text for one in joined([first, last[:1]])] == ["a b c", "a c"]
 
 
 def test_words_are_read_off_the_step_that_emits_them_or_the_next() -> None:

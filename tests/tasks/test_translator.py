@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from regard.data.text import split_words
-from regard.errors import DataError, OptionError
+from regard.errors import DataError, NotANumberError, OptionError
 from regard.generation.search import Hypothesis, SearchOptions
 from regard.inspection.alignments.alignment_site import AlignmentSite
 from regard.inspection.alignments.words import join_links
 from regard.inspection.lens import Lens
 from regard.models.recurrent import RecurrentConfig
 from regard.models.transformer import TransformerConfig
-from regard.tasks.translator import Translator
+from regard.tasks.translations import Translation
+from regard.tasks.translator import Found, Translator
 from tests.tasks import tiny
 
 TEXTS = ["the cat sleeps", "", "my feet hurt, you know", "   ", "i am hungry", "she does not eat bread", "the"]
@@ -73,6 +74,18 @@ def test_batch_size_order_and_company_change_nothing(name: str, beams: int) -> N
         assert [one.log_probability for one in found] == pytest.approx(expected, abs=1e-4)
     backwards = translator.translate(TEXTS[::-1], options=options)
     assert [several[0].text for several in backwards[::-1]] == [one.text for one in alone]
+
+
+def test_a_model_that_computes_nan_translates_nothing() -> None:
+    translator = made("transformer")
+    with torch.no_grad():
+        translator.model.output.weight[5] = torch.nan
+    told = (
+        r"^The model computes NaN for the text 'she does not eat bread' and 2 others\. Its weights are not finite: "
+        r"target_embedding\.weight\. Take weights of before that, or train anew\.$"
+    )
+    with pytest.raises(NotANumberError, match=told):
+        translator.translate(["i am hungry", "", "she does not eat bread", "the"])
 
 
 def test_texts_without_a_word_need_no_model() -> None:
@@ -143,6 +156,12 @@ def test_a_spelling_that_is_longer_than_the_model_takes_keeps_its_score_and_gets
     assert translator.align_parts(["the cat"], [found]) == [frozenset()]
 
 
+def test_a_letter_of_more_tokens_than_the_model_takes_is_translated() -> None:
+    translator = made("transformer", max_length=1)
+    for several in translator.translate(["a \u8a9e", "\U0001f600"], options=SearchOptions(beams=1), max_length=3):
+        assert several[0].log_probability < 0
+
+
 def test_equal_texts_are_told_once_and_a_final_carriage_return_never() -> None:
     translator = made("transformer")
     tokenizer = translator.tokenizers.target
@@ -164,6 +183,53 @@ def test_long_texts_are_translated_in_parts(name: str) -> None:
     alone = translator.translate([source for source, _ in best.parts], options=SearchOptions(beams=2))
     assert best.text == " ".join(one[0].text for one in alone if one[0].text)
     assert best.log_probability == pytest.approx(sum(one[0].log_probability for one in alone), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["transformer", "bahdanau"])
+@pytest.mark.parametrize("limit", [1, 5, 17, 57])
+def test_the_greatest_length_is_that_of_the_whole_text(name: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    translator, options = made(name, max_length=11), SearchOptions(beams=3, n_best=3)
+    spelled: dict[str, int] = {}
+    finished = Translator.finished
+
+    def watched(self: Translator, text: str, hypotheses: list[Hypothesis], options: SearchOptions) -> list[Translation]:
+        spelled[text] = max(len(hypothesis.tokens) for hypothesis in hypotheses)
+        return finished(self, text, hypotheses, options)
+
+    monkeypatch.setattr(Translator, "finished", watched)
+    long = "the cat sleeps. my feet hurt, i am hungry, she does not eat bread."
+    found = translator.translate([long, "", "the cat"], options=options, max_length=limit)
+    for text, several in zip((long, "", "the cat"), found, strict=True):
+        parts = [source for source, _ in several[0].parts]
+        assert "".join(parts).replace(" ", "") == text.replace(" ", ""), "no part is left out"
+        assert sum(spelled[part] for part in parts) <= limit
+    sides = zip(*found[0][0].parts, strict=True)
+    assert found[0][0].log_probability == pytest.approx(sum(translator.score(*sides)), abs=1e-3)
+    (alone,) = translator.translate([long], options=options, max_length=limit)
+    assert [one.text for one in alone] == [one.text for one in found[0]], "company changes nothing"
+
+
+def test_every_part_gets_what_those_before_it_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"a": 5, "b": 0, "c": 9, "d": 9, "e": 9, "f": 3, "g": 4}
+    calls: list[dict[str, int]] = []
+
+    def search(
+        self: Translator, texts: list[str], options: SearchOptions, limits: list[int], batch_size: int
+    ) -> list[Found]:
+        calls.append(dict(zip(texts, limits, strict=True)))
+        return [Found([Translation(t, 0, 0)], min(wanted[t], n)) for t, n in zip(texts, limits, strict=True)]
+
+    monkeypatch.setattr(Translator, "search", search)
+    found = made("transformer").search_within([["a", "b", "c", "d", "e"], ["f", "g"]], SearchOptions(), 7, 32)
+    assert calls == [{"a": 7, "f": 7}, {"b": 2, "g": 4}, {"c": 2}, {"d": 0, "e": 0}]
+    assert [[one.text for (one,) in several] for several in found] == [["a", "b", "c", "d", "e"], ["f", "g"]]
+
+
+def test_a_blank_part_takes_no_translation_away() -> None:
+    translator, options = made("transformer", max_length=11), SearchOptions(beams=3, n_best=3)
+    whole, alone = translator.translate([f"{' ' * 30}the cat sleeps", "the cat sleeps"], options=options)
+    assert [one.text for one in whole] == [one.text for one in alone]
+    assert len(whole) == 3
 
 
 def test_links_of_parts_are_counted_over_the_whole_text() -> None:

@@ -21,6 +21,11 @@ def test_all_faults_are_told_at_once() -> None:
     ]
 
 
+def test_minutes_without_an_end_are_none() -> None:
+    with pytest.raises(ConfigError, match=r"^max_minutes \(inf\) must be a number of minutes: leave it out where"):
+        TrainingConfig(max_updates=3, max_minutes=float("inf"))
+
+
 def test_a_training_without_an_end_is_refused() -> None:
     with pytest.raises(ConfigError, match="The training has no end: give max_updates, max_minutes or patience"):
         TrainingConfig()

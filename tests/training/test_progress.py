@@ -67,6 +67,12 @@ def test_the_best_validation_is_called_so() -> None:
     assert shown([best], TrainingConfig(max_updates=1)) == ["step 7  validation: loss 1  (the best so far)"]
 
 
+def test_validations_without_a_number_have_no_best_step() -> None:
+    none = Validated(step=7, scores={"loss": math.nan}, selection=Selection("loss", None))
+    (line,) = shown([none], TrainingConfig(max_updates=1))
+    assert line == "step 7  validation: loss nan  (no loss is a number yet)"
+
+
 def test_a_loss_that_is_none_is_shown_as_it_is() -> None:
     (line,) = shown([updated(3, 1.0, loss=math.nan)], TrainingConfig(patience=2))
     assert line == "step 3  epoch 2  loss nan  learning rate 5.00e-04  0 tokens/s"

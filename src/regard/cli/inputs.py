@@ -156,8 +156,8 @@ class Searching:
     length_penalty: Annotated[
         float | None,
         Parameter(
-            validator=Number(gte=0, lt=float("inf")),
-            help="Power of the length that log-probabilities are divided by. [default: the run's]",
+            validator=Number(gte=0, lte=10),
+            help="Power of the length, 0 to 10, that log-probabilities are divided by. [default: the run's]",
         ),
     ] = None
 

@@ -40,7 +40,7 @@ class Options:
     ] = None
     searching: Searching = field(default_factory=Searching)
     max_length: Annotated[
-        Count | None, Parameter(help="The most tokens of a translation. [default: twice the source's and 20]")
+        Count | None, Parameter(help="The most tokens of a line's translation. [default: twice the source's and 20]")
     ] = None
     batch_size: Annotated[Count, Parameter(help="Lines at once; changes the speed, not the result.")] = 32
     site: Site = field(default_factory=Site)
@@ -83,7 +83,7 @@ def run(
         number = 0
         for chunk in prompted(lines) if at_terminal else chunks(lines):
             for result in translating.results(chunk):
-                tell_parts(result, f"{name}:{number + 1}")
+                tell_parts(result, f"{name}:{number + 1}", limited=options.max_length is not None)
                 translating.write(result, number, output, alignments)
                 number += 1
             if options.output is None:
@@ -117,11 +117,14 @@ def prompted(lines: Iterator[str]) -> Iterator[list[str]]:
         yield [line]
 
 
-def tell_parts(result: Result, place: str) -> None:
-    """Tell of a line that was too long to be translated as one."""
-    parts = len(result.translations[0].parts)
-    if parts > 1:
-        say(f"{place}: longer than what the model learned from; translated in {parts} parts.")
+def tell_parts(result: Result, place: str, *, limited: bool) -> None:
+    """Tell of a line that was too long to be translated as one, and of what a limit left nothing for."""
+    parts = result.translations[0].parts
+    if len(parts) < 2:
+        return
+    reached = max((number for number, (_, target) in enumerate(parts, start=1) if target), default=0)
+    rest = f", but --max-length was used up by the first {reached}" if limited and reached < len(parts) else ""
+    say(f"{place}: longer than what the model learned from; translated in {len(parts)} parts{rest}.")
 
 
 class Translating:

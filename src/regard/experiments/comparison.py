@@ -16,7 +16,7 @@ from regard.errors import OptionError
 from regard.experiments.bootstrap import RESAMPLES, Difference, Estimate, Sampled, difference, estimate, sample, stacked
 from regard.experiments.entries import Budget, Entry
 from regard.experiments.sentence_scores import Bleu, Chrf, Exact, TextScore
-from regard.experiments.trials import ComparisonData, Interrupted, Shown, Trial, run_trial
+from regard.experiments.trials import ComparisonData, Interrupted, Shown, Trial, gold_digest, run_trial
 from regard.files import encode_json, make_folder, read_json, write_whole
 from regard.tasks.fit import Say
 
@@ -170,17 +170,34 @@ def text_scores(tokenize: str, lowercase: bool) -> dict[str, TextScore]:
 
 
 def keep_data(out: Path, data: ComparisonData) -> None:
-    """Write down on which data a folder compares, and refuse other data."""
+    """Write down on which data a folder compares, and refuse other data.
+
+    Gold links of the test set may be others: the error rate is measured anew. Those of the validation set chose the
+    alignments of the runs.
+    """
     path = out / DATA_FILE
-    now = {"format": 1, "sha256": data.digest(), "origin": dict(data.origin)}
+    chosen_by = gold_digest(data.valid_gold)
+    now = {"format": 1, "sha256": data.digest(), "valid_gold": chosen_by, "origin": dict(data.origin)}
     if path.is_file():
-        if read_json(path).get("sha256") != now["sha256"]:
+        stored = read_json(path)
+        if stored.get("sha256") != now["sha256"]:
             raise OptionError(
                 f"{out} holds a comparison on other data. Compare on what it had, or choose another folder with --out."
+            )
+        before = stored.get("valid_gold", chosen_by)  # earlier comparisons do not say
+        if before != chosen_by:
+            raise OptionError(
+                f"{out} holds a comparison whose alignments were chosen {by_gold(before)} for the validation set; now "
+                f"they would be {by_gold(chosen_by)}. Give what it had, or choose another folder with --out."
             )
         return
     make_folder(out)
     write_whole(path, encode_json(now))
+
+
+def by_gold(known: str | None) -> str:
+    """Say with which gold links, by their digest."""
+    return "without gold links" if known is None else f"by gold links {known[:8]}"
 
 
 def results(

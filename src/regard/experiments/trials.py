@@ -1,7 +1,7 @@
 """One model of a comparison, trained with one seed into a run of its own, and measured on the test set.
 
-What is finished is not done again: a run with a manifest is not trained, and a test.json of the same test set is
-read back. A run that was interrupted goes on from its last checkpoint.
+What is finished is not done again: a run with a manifest is not trained, and a test.json of the same test set and
+gold links is read back. A run that was interrupted goes on from its last checkpoint.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from regard.data.text import Pairs
 from regard.errors import OptionError
 from regard.experiments.entries import Entry, with_seed
 from regard.files import encode_json, read_json, write_whole
-from regard.inspection.alignments.links import Gold
+from regard.inspection.alignments.links import Gold, format_pharaoh
 from regard.tasks.evaluation import evaluate
 from regard.tasks.fit import Say, TrainingData, fit
 from regard.tasks.recipe import Recipe, build_recipe, changes
@@ -28,7 +28,7 @@ from regard.training.config import TrainingConfig
 from regard.training.progress import Display
 
 TEST_FILE = "test.json"
-TEST_FORMAT = 1
+TEST_FORMAT = 2
 BATCH_SIZE = 64
 """Sentences that are translated at once; the speed depends on it, the scores do not."""
 
@@ -71,6 +71,13 @@ def digest(pairs: Pairs) -> str:
         for line in side:
             content.update(line.encode("utf-8", "surrogatepass") + b"\n")
     return content.hexdigest()
+
+
+def gold_digest(gold: Sequence[Gold] | None) -> str | None:
+    """Return a digest of gold links; None where there are none."""
+    if gold is None:
+        return None
+    return hashlib.sha256("\n".join(map(format_pharaoh, gold)).encode()).hexdigest()
 
 
 class Validation(NamedTuple):
@@ -180,16 +187,17 @@ def check_recipe(folder: Path, recipe: Recipe) -> bool:
 
 def measured(translator: Translator, data: ComparisonData, folder: Path) -> dict[str, Any]:
     """Measure a finished run on the test set, or read back what was measured."""
-    path = folder / TEST_FILE
+    path, sides = folder / TEST_FILE, (data.test.sources, data.test.targets)
     manifest = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
-    key = {"format": TEST_FORMAT, "test": digest(data.test), "manifest": manifest}
+    aligned = translator.model.alignment_sites() and len(translator.too_long(*sides)) < len(data.test)
+    gold = data.test_gold if aligned else None
+    key = {"format": TEST_FORMAT, "test": digest(data.test), "gold": gold_digest(gold), "manifest": manifest}
     if path.is_file():
         stored = read_json(path)
         if all(stored.get(name) == value for name, value in key.items()):
             return stored
-    gold = data.test_gold if translator.model.alignment_sites() else None
     translator.translate(data.test.sources[:8])  # what only the first call costs
-    found = evaluate(translator, data.test.sources, data.test.targets, gold=gold, batch_size=BATCH_SIZE)
+    found = evaluate(translator, *sides, gold=gold, batch_size=BATCH_SIZE)
     result = {
         **key,
         "loss": found.loss if math.isfinite(found.loss) else None,

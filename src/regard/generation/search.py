@@ -4,6 +4,7 @@ Candidates are compared by their true log-probability while they grow, and finis
 log-probability / length^alpha, where the length counts the end-of-sentence token.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,9 +13,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from regard.errors import OptionError
+from regard.errors import NotANumberError, OptionError, counted
 from regard.generation.plain import plain
 from regard.models.roles import Encoded, Seq2Seq
+
+STRONGEST_PENALTY = 10.0
+"""Of lengths to this power the greatest still is a number; powers in use lie between 0 and 2."""
 
 BLOCK = 128
 """Tokens of the vocabulary that are looked at together first."""
@@ -26,7 +30,8 @@ class SearchOptions:
 
     Attributes:
         beams: How many hypotheses of each sentence grow side by side; 1 is greedy search.
-        length_penalty: The power alpha of the length that log-probabilities are divided by; 0 divides by nothing.
+        length_penalty: The power alpha, 0 to 10, of the length that log-probabilities are divided by; 0 divides by
+            nothing, and the greater it is the longer translations get.
         n_best: How many finished hypotheses of each sentence to return, best first; at most `beams`.
     """
 
@@ -39,8 +44,10 @@ class SearchOptions:
             raise OptionError(f"beams must be at least 1; it is {self.beams}.")
         if not 1 <= self.n_best <= self.beams:
             raise OptionError(f"n_best must lie between 1 and the number of beams ({self.beams}); it is {self.n_best}.")
-        if not 0 <= self.length_penalty < float("inf"):
-            raise OptionError(f"length_penalty must be a number from 0 up; it is {self.length_penalty}.")
+        if not 0 <= self.length_penalty <= STRONGEST_PENALTY:
+            raise OptionError(
+                f"length_penalty must lie between 0 and {STRONGEST_PENALTY:g}; it is {self.length_penalty}."
+            )
 
 
 class Vocabulary(NamedTuple):
@@ -88,12 +95,33 @@ def search(
 
     Returns:
         For each sentence `n_best` hypotheses, best first, fewer only where fewer exist.
+
+    Raises:
+        NotANumberError: The model computes NaN for some sentences, which the error holds.
     """
-    model = plain(model)
-    beams = Beams(model, model.encode(source, source_lengths), options, vocabulary, max_lengths)
+    view = plain(model)
+    beams = Beams(view, view.encode(source, source_lengths), options, vocabulary, max_lengths)
     while beams.sentences:
         beams.step()
+    if beams.spoiled:
+        spoiled = sorted(beams.spoiled)
+        raise NotANumberError(
+            f"The model computes NaN for {counted(len(spoiled), 'sentence')} of a batch of {len(max_lengths)}, by "
+            f"number from 0: {', '.join(map(str, spoiled))}. {reason_for_nan(model)}",
+            spoiled,
+        )
     return [sorted(found, key=lambda h: -h.score)[: options.n_best] for found in beams.finished]
+
+
+def reason_for_nan(model: Seq2Seq) -> str:
+    """Say why a model computes NaN and what to do."""
+    broken = [name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
+    if broken:
+        return f"Its weights are not finite: {', '.join(broken[:5])}. Take weights of before that, or train anew."
+    dtype = str(model.output.weight.dtype).removeprefix("torch.")
+    return f"Its weights are finite and what it makes of them is too great for {dtype}" + (
+        ": train anew with a lower learning rate." if dtype in ("float32", "float64") else ": compute in float32."
+    )
 
 
 class Beams:
@@ -112,6 +140,7 @@ class Beams:
         self.vocabulary = vocabulary
         self.finished: list[list[Hypothesis]] = [[] for _ in max_lengths]
         self.sentences = list(range(len(max_lengths)))
+        self.spoiled: set[int] = set()  # for which the model computes NaN
         self.max_lengths = list(max_lengths)
         self.state = model.start(encoded)
         self.length = 0
@@ -167,11 +196,14 @@ class Beams:
     def collect(self, totals: Float[Tensor, "B C"], parents: Int[Tensor, "B C"], ended: Tensor) -> None:
         """Take over the hypotheses that end among the best as many as beams."""
         beams = self.options.beams
-        ended = ended[:, :beams] & (totals[:, :beams] > -torch.inf)
+        ended = ended[:, :beams] & (totals[:, :beams] != -torch.inf)  # an end of NaN too: it would vanish unseen
         if not ended.any():
             return
         for row, rank in ended.nonzero().tolist():
             log_probability = totals[row, rank].item()
+            if math.isnan(log_probability):
+                self.spoiled.add(self.sentences[row])
+                continue
             tokens = tuple(self.history[row, parents[row, rank], 1:].tolist())
             length = (len(tokens) + 1) ** self.options.length_penalty
             self.finished[self.sentences[row]].append(Hypothesis(tokens, log_probability, log_probability / length))
@@ -194,11 +226,12 @@ class Beams:
         self.history = torch.cat((ancestors, tokens.unsqueeze(-1)), dim=-1)
 
     def drop_finished(self) -> None:
-        """Part with sentences whose search is over."""
+        """Part with sentences whose search is over; with NaN for its best hypothesis none goes on."""
         best = self.totals.amax(dim=-1).tolist()
         going = [row for row, sentence in enumerate(self.sentences) if self.goes_on(best[row], self.finished[sentence])]
         if len(going) == len(self.sentences):
             return
+        self.spoiled |= {sentence for sentence, total in zip(self.sentences, best, strict=True) if math.isnan(total)}
         self.sentences = [self.sentences[row] for row in going]
         if not going:
             return

@@ -12,7 +12,7 @@ model.
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, Self, overload
 
 import torch
 from jaxtyping import Float
@@ -29,7 +29,7 @@ from regard.errors import UnknownNameError, WorkError
 from regard.inspection.capture import Source, Watcher, unseen, untraced
 from regard.inspection.keeping import Deferred, Keeper, Kept, Policy, Unreadable
 from regard.inspection.selection import Choice, computed, in_float32, indices
-from regard.inspection.watch import Watch
+from regard.inspection.watch import Watching
 
 Receiver = Callable[[str, AttentionCall], object]
 """Gets the name and the call while it runs: for statistics of calls that are not kept."""
@@ -166,7 +166,7 @@ def grows(before: Float[Tensor, "B G K D"], after: Float[Tensor, "B J L D"]) -> 
     return torch.equal(first, then[:, :, : first.shape[2]])
 
 
-class Lens(Watcher, Mapping[str, Site]):
+class Lens(Watching, Watcher, Mapping[str, Site]):
     """The sites of a model that were seen, by name, in the order in which they came.
 
     What is kept of a call is up to `keep`: "reference" costs no memory and raises if a tensor was written since;
@@ -175,26 +175,17 @@ class Lens(Watcher, Mapping[str, Site]):
     """
 
     def __init__(self, model: nn.Module, *, keep: Policy | Receiver = "reference", partial: bool = False) -> None:
-        self.watch = Watch(model)
+        self.sites: dict[str, Site] = {}
+        super().__init__(model, self.sites, partial=partial)
         self.keeper = None if callable(keep) else Keeper(keep)
         self.receiver = keep if callable(keep) else None
-        self.partial = partial
-        self.sites: dict[str, Site] = {}
-        self.missing: list[str] = []
         self.noting: Callable[[AttentionCall], None] = self.note
 
-    def __enter__(self) -> "Lens":
+    def __enter__(self) -> Self:
         if self.watch.opened:
             raise WorkError("This lens is open already. Make another one: regard.lens(model).")
         self.noting = untraced(self.note)
-        self.watch.open(self.around)
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self.watch.close()
-        self.missing = self.watch.attendance.missing(self.sites)
-        if self.missing and kind is None and not self.partial:
-            raise WorkError(self.fault_of_missing())
+        return super().__enter__()
 
     def fault_of_missing(self) -> str:
         """Name the modules that ran unwatched, with the reason of the first."""

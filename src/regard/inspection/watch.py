@@ -1,16 +1,19 @@
 """A model that is watched: its modules by name, and an observer that sees every call while the watch is open.
 
-The lens, which looks, and `NamedCalls`, which may change what it sees, open it alike.
+The lens, which looks, and `NamedCalls`, which may change what it sees, are opened and closed alike, as `Watching`.
 """
 
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from regard.attention import attend
-from regard.attention.attend import Observer
-from regard.errors import OptionError
+from regard.attention.attend import Observer, Run
+from regard.attention.call import AttentionCall
+from regard.errors import OptionError, WorkError
 from regard.inspection.capture import foreign_calls, place_of_call
 from regard.inspection.unwatched import Attendance
 
@@ -51,6 +54,45 @@ class Watch:
     def place(self) -> str | None:
         """Name the module that makes the call; None if it is another model's, or comes from another thread."""
         return place_of_call(self.names) if threading.get_ident() == self.thread else None
+
+
+class Watching:
+    """Is shown every call of a model from entering to leaving it.
+
+    Args:
+        model: The model.
+        seen: Holds the names of the places that calls were seen at.
+        partial: Whether a module of attention may have run without a call that was seen; else that raises on leaving.
+    """
+
+    def __init__(self, model: nn.Module, seen: Mapping[str, object], *, partial: bool = False) -> None:
+        self.watch = Watch(model)
+        self.seen = seen
+        self.partial = partial
+        self.missing: list[str] = []
+
+    def __enter__(self) -> Self:
+        assert not self.watch.opened, "this is open already"
+        self.watch.open(self.around)
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.watch.close()
+        self.missing = self.watch.attendance.missing(self.seen)
+        if self.missing and kind is None and not self.partial:
+            raise WorkError(self.fault_of_missing())
+
+    def around(self, call: AttentionCall, run: Run) -> Tensor:
+        """Take a call, and return its context."""
+        raise NotImplementedError
+
+    def fault_of_missing(self) -> str:
+        """Name the first module that ran unseen, with the reason."""
+        first = self.missing[0]
+        return (
+            f"{first or 'The model'} ran and made no call of attention that can be reached: "
+            f"{self.watch.attendance.reason(first)}"
+        )
 
 
 def own_name(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,10 @@ from sacrebleu.metrics.chrf import CHRF
 
 from regard.data.text import split_words
 from regard.data.tokenizer_format import Split
-from regard.errors import DataError, OptionError
+from regard.errors import DataError, OptionError, counted
 from regard.generation.search import SearchOptions
 from regard.inspection.alignments.links import Gold, alignment_error_rate
+from regard.tasks.pair_batches import text_pairs
 from regard.tasks.translator import Translator
 
 BUCKETS = ((1, 4), (5, 8), (9, 12), (13, 16), (17, None))
@@ -96,18 +97,23 @@ def evaluate(
         batch_size: How many sentences at once; it changes the speed, not the result.
         layer: Whose weights are the alignment; by default the run's, like the head.
         head: Of this layer.
+
+    Raises:
+        DataError: The lists are of unequal length or empty, or gold is given and every pair is too long for the model.
     """
+    sources, references = text_pairs(sources, references)
     if not sources:
         raise DataError("There is nothing to evaluate: the test set is empty.")
     bleu, chrf = metrics(tokenize, lowercase)
+    too_long = translator.too_long(sources, references)
+    fitting = [number for number in range(len(sources)) if number not in too_long]
     if gold is not None:
         translator.attending_layers()
+        require_gold(gold, len(sources), too_long)
     began = time.perf_counter()
     found = translator.translate(sources, options=options, batch_size=batch_size)
     seconds = time.perf_counter() - began
     texts = [several[0].text for several in found]
-    too_long = translator.too_long(sources, references)
-    fitting = [number for number in range(len(sources)) if number not in too_long]
     pairs = [sources[n] for n in fitting], [references[n] for n in fitting]
     loss = mean_loss(translator, *pairs, batch_size)
     rate = None
@@ -128,6 +134,19 @@ def evaluate(
         seconds=seconds,
         translations=texts,
     )
+
+
+def require_gold(gold: Sequence[Gold], pairs: int, too_long: Mapping[int, str]) -> None:
+    """Raise if there is not one gold for each pair, or no pair left that an error rate can be of."""
+    if len(gold) != pairs:
+        raise DataError(
+            f"{counted(pairs, 'pair')} and gold links for {counted(len(gold), 'pair')} are given: give them for each."
+        )
+    if len(too_long) == pairs:
+        raise DataError(
+            f"No alignment error rate can be measured: all {pairs:,} pairs are longer than the model "
+            f"takes at once (the first: {too_long[0]}) Leave the gold links out, or give shorter pairs."
+        )
 
 
 def mean_loss(translator: Translator, sources: Sequence[str], references: Sequence[str], batch_size: int) -> float:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
 from regard.data.batches import Batch, ParallelSet, TokenBudget
 from regard.data.loading import Loader
@@ -20,7 +22,7 @@ from regard.data.report import examine
 from regard.data.spellings import RespelledSet
 from regard.data.text import Pairs, split_words
 from regard.data.tokenizers import TokenizerPair
-from regard.errors import OptionError
+from regard.errors import DataError, NotANumberError, OptionError
 from regard.files import make_folder
 from regard.generation.search import SearchOptions
 from regard.inspection.alignments.alignment_site import AlignmentSite, choose_site
@@ -167,7 +169,10 @@ class Fitting:
 
     def prepared(self, name: str, pairs: Pairs) -> Prepared:
         """Encode pairs, and say what was left out."""
-        prepared = prepare(pairs, self.tokenizers, max_length=self.max_length)
+        try:
+            prepared = prepare(pairs, self.tokenizers, max_length=self.max_length)
+        except DataError as error:
+            raise DataError([f"{name} data: {fault}" for fault in error.faults]) from None
         report = examine(pairs, prepared)
         self.say(f"{name} data: {report}")
         return prepared
@@ -274,7 +279,11 @@ class Fitting:
         """Translate the validation set greedily and score it."""
         assert isinstance(model, Seq2Seq)
         translator = Translator(model, self.tokenizers, max_length=self.recipe.data.max_length)
-        found = translator.translate(self.data.valid.sources, options=SearchOptions(beams=1), batch_size=128)
+        try:
+            found = translator.translate(self.data.valid.sources, options=SearchOptions(beams=1), batch_size=128)
+        except NotANumberError as error:  # a validation may fail where the training goes on: no best one, that is all
+            self.say(str(error))
+            return dict.fromkeys(DECODED, math.nan)
         texts = [several[0].text for several in found]
         bleu, chrf = metrics(usual_tokenization(self.recipe.tokenizer.split), lowercase=False)
         return {
@@ -305,9 +314,12 @@ class Fitting:
         self.model.float()
         self.take_best_weights(outcome)
         options = SearchOptions(beams=self.recipe.decoding.beams, length_penalty=self.recipe.decoding.length_penalty)
-        usual_length = int(self.train.source.lengths.double().quantile(0.999, interpolation="higher"))
         translator = Translator(
-            self.model, self.tokenizers, max_length=self.max_length, usual_length=usual_length, options=options
+            self.model,
+            self.tokenizers,
+            max_length=self.max_length,
+            usual_length=usual_length(self.train.source.lengths),
+            options=options,
         )
         translator.site = self.chosen_site(translator)
         if translator.site is not None:
@@ -328,7 +340,7 @@ class Fitting:
                 continue  # there is one checkpoint alone
             put_weights(self.model, average.weights, self.out / "checkpoints")
             score = self.scores(validation, decoded=by in DECODED)[by]
-            measured.append((sign * score, count, average))
+            measured.append((sign * score if math.isfinite(score) else math.inf, count, average))
             several = len(average.steps) > 1
             what = f"mean of {len(average.steps)} checkpoints up to" if several else "best checkpoint, of"
             self.say(f"The {what} step {average.steps[-1]}: {by} {score:.4f}.")
@@ -353,3 +365,9 @@ class Fitting:
         links = {n: translator.candidate_links(seen) for n, seen in translator.attention(pairs.sources, pairs.targets)}
         chosen_by: Literal["gold", "word table"] = "word table" if self.data.gold is None else "gold"
         return choose_site([links[n] for n in range(len(pairs))], references, chosen_by=chosen_by)
+
+
+def usual_length(lengths: Int[Tensor, "N"]) -> int:
+    """Return the length that one in a thousand passes; `torch.quantile` takes no more than 2^24 numbers."""
+    rank = math.ceil(0.999 * (len(lengths) - 1))
+    return int(lengths.kthvalue(rank + 1).values)

@@ -71,7 +71,7 @@ class DecodingConfig:
 
     Attributes:
         beams: Hypotheses side by side; 1 is greedy search.
-        length_penalty: The power of the length that log-probabilities are divided by.
+        length_penalty: The power of the length that log-probabilities are divided by, 0 to 10.
         at_validation: Translate the validation set, greedily, and measure BLEU and chrF at each validation, also where
             `training.select_by` names neither.
     """
@@ -210,7 +210,7 @@ def build_recipe(values: Mapping[str, Any]) -> Recipe:
     values = dict(values)
     if isinstance(values.get("model"), Mapping):
         values["model"] = {"kind": "transformer", **values["model"]}
-    faults = unknown_names(values, Recipe)
+    faults = unknown_names(values, Recipe) + misplaced_booleans(values, Recipe)
     try:
         recipe = ADAPTER.validate_python(without_unknown(values, Recipe))
     except ValidationError as error:
@@ -340,6 +340,18 @@ def unknown_names(values: Mapping[str, Any], kind: Any, place: str = "") -> list
             faults.append(f"{place}{name} is unknown{suggestion(name, known) or '.'}")
         elif isinstance(value, Mapping):
             faults += unknown_names(value, known[name], f"{place}{name}.")
+    return faults
+
+
+def misplaced_booleans(values: Mapping[str, Any], kind: Any, place: str = "") -> list[str]:
+    """Name, at every depth, what is true or false and must be a number; for pydantic true is 1."""
+    known = members(kind, values)
+    faults = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            faults += misplaced_booleans(value, known.get(name), f"{place}{name}.")
+        elif isinstance(value, bool) and {int, float} & {known.get(name), *typing.get_args(known.get(name))}:
+            faults.append(f"{place}{name} must be a number; it is {str(value).lower()}.")
     return faults
 
 

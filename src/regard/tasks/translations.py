@@ -63,16 +63,19 @@ class PairAttention:
 
 
 def joined(parts: list[list[Translation]]) -> list[Translation]:
-    """Join the translations of a text's parts, the best with the best and so on."""
+    """Join the translations of a text's parts, the best with the best and so on.
+
+    A part that has fewer of them, as a blank one has, goes on with its last.
+    """
     if len(parts) == 1:
         return parts[0]
-    count = min(map(len, parts))
+    ranks = ([part[min(rank, len(part) - 1)] for part in parts] for rank in range(max(map(len, parts))))
     return [
         Translation(
-            " ".join(part[rank].text for part in parts if part[rank].text),
-            sum(part[rank].log_probability for part in parts),
-            sum(part[rank].score for part in parts),
-            tuple(piece for part in parts for piece in part[rank].parts),
+            " ".join(one.text for one in chosen if one.text),
+            sum(one.log_probability for one in chosen),
+            sum(one.score for one in chosen),
+            tuple(piece for one in chosen for piece in one.parts),
         )
-        for rank in range(count)
+        for chosen in ranks
     ]

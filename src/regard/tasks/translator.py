@@ -1,7 +1,7 @@
 """The translator: raw text in, text out, and for each word of the output the words of the input that it used."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -10,9 +10,9 @@ from torch import Tensor
 from regard.data.batches import IGNORED
 from regard.data.text import split_words
 from regard.data.tokenizers import Encoding, TokenizerPair
-from regard.errors import DataError, OptionError
+from regard.errors import DataError, NotANumberError, OptionError, counted
 from regard.generation.forced import forced_log_probabilities
-from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, search
+from regard.generation.search import Hypothesis, SearchOptions, Vocabulary, reason_for_nan, search
 from regard.inspection.alignments.alignment_site import AlignmentSite, SiteName
 from regard.inspection.alignments.alignment_site import Step as WordStep
 from regard.inspection.alignments.links import Link, Links
@@ -22,6 +22,13 @@ from regard.models.roles import Seq2Seq
 from regard.tasks.pair_batches import PairBatch, batches_of_like_length, list_of_texts, padded, text_pairs
 from regard.tasks.parts import first_words, split_text
 from regard.tasks.translations import PairAttention, Translation, joined
+
+
+class Found(NamedTuple):
+    """The translations of a text, the best first, and how many tokens the longest was spelled by."""
+
+    translations: list[Translation]
+    longest: int
 
 
 class Translator:
@@ -81,7 +88,9 @@ class Translator:
         Args:
             texts: One sentence or so each. An empty or blank text gives an empty translation.
             options: How to search; by default as the run says.
-            max_length: The most tokens of a translation; by default 20 and twice the tokens of the source.
+            max_length: The most tokens of a translation of a whole text, whether or not it is translated in parts:
+                those that come when it is used up are made to end at once. By default 20 and twice the tokens of the
+                source, part by part.
             batch_size: How many texts to translate at once; it changes the speed, not the result.
         """
         texts = list_of_texts("texts", texts)
@@ -91,40 +100,74 @@ class Translator:
             raise OptionError(f"max_length must lie between 1 and {limit} for this model; it is {max_length}.")
         tokenizer = self.tokenizers.source
         parts = [split_text(text, tokenizer, self.max_length, self.usual_length) for text in texts]
-        flat = [part for text in parts for part in text]
-        translated = iter(self.search(flat, options, max_length, batch_size))
-        return [joined([next(translated) for _ in text]) for text in parts]
+        if max_length is not None:
+            return list(map(joined, self.search_within(parts, options, max_length, batch_size)))
+        translated = iter(self.search([part for text in parts for part in text], options, None, batch_size))
+        return [joined([next(translated).translations for _ in text]) for text in parts]
+
+    def search_within(
+        self, parts: Sequence[Sequence[str]], options: SearchOptions, max_length: int, batch_size: int
+    ) -> list[list[list[Translation]]]:
+        """Translate the parts of each text one after the other, each in what the longest before it left of the length.
+
+        Where nothing is left, all other parts of the text end at once.
+        """
+        left = [max_length] * len(parts)
+        found: list[list[list[Translation]]] = [[] for _ in parts]
+        while going := [text for text, of_text in enumerate(parts) if len(found[text]) < len(of_text)]:
+            begins = [(text, len(found[text])) for text in going]
+            wanted = [
+                (text, part)
+                for text, begin in begins
+                for part in parts[text][begin : begin + 1 if left[text] else None]
+            ]
+            limits = [left[text] for text, _ in wanted]
+            several = self.search([part for _, part in wanted], options, limits, batch_size)
+            for (text, _), one in zip(wanted, several, strict=True):
+                found[text].append(one.translations)
+                left[text] -= one.longest
+        return found
 
     def search(
-        self, texts: Sequence[str], options: SearchOptions, max_length: int | None, batch_size: int
-    ) -> list[list[Translation]]:
-        """Translate texts that are short enough, in batches of like length."""
+        self, texts: Sequence[str], options: SearchOptions, limits: Sequence[int] | None, batch_size: int
+    ) -> list[Found]:
+        """Translate texts that are short enough, in batches of like length, each within its limit of tokens."""
         encodings = self.tokenizers.source.encode_batch(texts)
-        found: list[list[Translation]] = [[] for _ in texts]
+        found = [Found([Translation("", 0.0, 0.0)], 0)] * len(texts)
         lengths_of = [len(e.ids) if split_words(text) else 0 for text, e in zip(texts, encodings, strict=True)]
         for numbers in batches_of_like_length(lengths_of, batch_size):
             source, lengths = self.source_batch([encodings[n] for n in numbers])
-            hypotheses = search(
-                self.model,
-                source,
-                lengths,
-                options=options,
-                vocabulary=self.vocabulary,
-                max_lengths=[self.target_limit(int(length), max_length) for length in lengths.tolist()],
-            )
+            most = [
+                self.target_limit(length, None if limits is None else limits[number])
+                for number, length in zip(numbers, lengths.tolist(), strict=True)
+            ]
+            try:
+                hypotheses = search(
+                    self.model, source, lengths, options=options, vocabulary=self.vocabulary, max_lengths=most
+                )
+            except NotANumberError as error:
+                spoiled = [numbers[row] for row in error.sentences]
+                others = f" and {counted(len(spoiled) - 1, 'other')}" if spoiled[1:] else ""
+                raise NotANumberError(
+                    f"The model computes NaN for the text {texts[spoiled[0]][:40]!r}{others}. "
+                    f"{reason_for_nan(self.model)}",
+                    spoiled,
+                ) from None
             for number, several in zip(numbers, hypotheses, strict=True):
-                found[number] = self.finished(texts[number], several, options)
-        return [several or [Translation("", 0.0, 0.0)] for several in found]
+                if several:
+                    longest = max(len(hypothesis.tokens) for hypothesis in several)
+                    found[number] = Found(self.finished(texts[number], several, options), longest)
+        return found
 
-    def target_limit(self, source_length: int, max_length: int | None) -> int:
+    def target_limit(self, source_length: int, limit: int | None) -> int:
         """Return the greatest number of tokens of a translation."""
-        return min(2 * source_length + 20 if max_length is None else max_length, self.max_target_length)
+        return min(2 * source_length + 20 if limit is None else limit, self.max_target_length)
 
     def finished(self, text: str, hypotheses: list[Hypothesis], options: SearchOptions) -> list[Translation]:
         """Turn hypotheses into text, each text once, with the log-probability that `score` would give it.
 
         A search may spell a text by other tokens than the tokenizer would; its score is then computed anew, unless
-        these are more than the model takes at once.
+        these are more than the model takes at once, or a letter that cannot be cut has more than it reads.
         """
         translations: dict[str, Translation] = {}
         for hypothesis in hypotheses:
@@ -133,7 +176,7 @@ class Translator:
                 continue
             ids = self.tokenizers.target.encode(written).ids
             log_probability, length = hypothesis.log_probability, len(hypothesis.tokens) + 1
-            if tuple(ids) != hypothesis.tokens and len(ids) <= self.max_target_length:
+            if tuple(ids) != hypothesis.tokens and not self.too_long([text], [written]):
                 log_probability, length = self.score([text], [written])[0], len(ids) + 1
             score = log_probability / length**options.length_penalty
             translations[written] = Translation(written, log_probability, score, ((text, written),))

@@ -1,5 +1,6 @@
 """How long to train and what to do on the way."""
 
+import math
 from dataclasses import dataclass
 
 from regard.errors import ConfigError
@@ -40,6 +41,8 @@ class TrainingConfig:
             for name, value in vars(self).items()
             if isinstance(value, int | float) and not value > 0
         ]
+        if self.max_minutes == math.inf:
+            faults.append("max_minutes (inf) must be a number of minutes: leave it out where they are to end nothing.")
         if self.max_updates is None and self.max_minutes is None and self.patience is None:
             faults.append("The training has no end: give max_updates, max_minutes or patience.")
         if faults:

@@ -186,7 +186,8 @@ def describe(event: Event) -> str | None:
         case Validated():
             scores = "  ".join(f"{name} {score:.4g}" for name, score in event.scores.items())
             best = event.selection
-            note = "the best so far" if best.step == event.step else f"best {best.by} at step {best.step}"
+            before = f"best {best.by} at step {best.step}" if best.step is not None else f"no {best.by} is a number yet"
+            note = "the best so far" if best.step == event.step else before
             return f"step {event.step:,}  validation: {scores}  ({note})"
         case Saved():
             return f"step {event.step:,}  saved {event.folder}"

@@ -1,5 +1,6 @@
 """Tiles: the means of a map's blocks, at any zoom, in memory that grows with the length and not with its square."""
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -8,8 +9,9 @@ from torch import Tensor
 
 from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
+from regard.attention.normalizers import Softmax
 from regard.errors import OptionError
-from regard.inspection.selection import check_call
+from regard.inspection.selection import Choice, check_call, indices, runs
 from regard.inspection.statistics.strips import Strip, cut, since, strips
 
 
@@ -86,36 +88,67 @@ def tiles(
     rows: int = 256,
     columns: int = 256,
     *,
-    batch: range | None = None,
-    heads: range | None = None,
-    queries: range | None = None,
-    keys: range | None = None,
+    batch: Choice = None,
+    heads: Choice = None,
+    queries: Choice = None,
+    keys: Choice = None,
 ) -> Float[Tensor, "b h R C"]:
     """Return the mean weights of the tiles of a map, or of the part of it that is named.
 
     Rows are normalized over all keys, whichever are shown. A part with no more queries and keys than tiles comes back
-    as the weights themselves. Heads and batch entries come in their order.
+    as the weights themselves. Each choice is a number, a slice, or several numbers, as in `Site.weights`; several
+    queries or keys must be neighbors, for tiles are blocks.
 
     Raises:
-        OptionError: The part goes beyond the map, or there are no tiles.
+        OptionError: A choice goes beyond the map or is of nothing, or there are no tiles.
     """
     check_call(call)
     extent = call.extent()
-    sizes = {"batch": extent.batch, "heads": extent.heads, "queries": extent.queries, "keys": extent.keys}
-    given = {"batch": batch, "heads": heads, "queries": queries, "keys": keys}
-    region = Region(**{name: checked(name, part, sizes[name]) for name, part in given.items()})
+    entries, chosen_heads = some("batch", batch, extent.batch), some("heads", heads, extent.heads)
+    shown = neighbors("queries", queries, extent.queries), neighbors("keys", keys, extent.keys)
     like = call.query.new_empty(0, dtype=torch.promote_types(call.query.dtype, torch.float32))
-    found = Tiles(region, rows, columns, like)
-    with without_autocast(call.query):
-        for strip in strips(call, batch=region.batch, heads=region.heads, queries=region.queries):
+    # But for products of a softmax the weights of all are computed at once, and are not to be computed twice.
+    apart = call.score.product and type(call.normalizer) is Softmax
+    over_batch, over_heads = walked(entries, apart=apart), walked(chosen_heads, apart=apart)
+
+    def means(some_entries: range, some_heads: range) -> Tensor:
+        found = Tiles(Region(some_entries, some_heads, *shown), rows, columns, like)
+        for strip in strips(call, batch=some_entries, heads=some_heads, queries=shown[0]):
             found.take(strip)
-    return found.means()
+        return found.means()
+
+    with without_autocast(call.query):
+        found = torch.cat([torch.cat([means(one, other) for other in over_heads], dim=1) for one in over_batch])
+    return found[:, places(chosen_heads, over_heads)][places(entries, over_batch)]
 
 
-def checked(name: str, part: range | None, size: int) -> range:
-    """Return a part of an axis, all of it by default, or raise if it goes beyond."""
-    if part is None:
-        return range(size)
-    if not isinstance(part, range) or part.step != 1 or not 0 <= part.start < part.stop <= size:
-        raise OptionError(f"{name} is {part!r} and the map has {size}; name a part of range(0, {size}), in steps of 1.")
-    return part
+def some(name: str, choice: Choice, size: int) -> list[int]:
+    """Return the chosen indices of an axis, or raise if a choice is of none."""
+    found = indices(name, choice, size)
+    if not found and choice is not None:
+        raise OptionError(f"{name} names none; there are {size}, counted from 0, and None stands for all.")
+    return found
+
+
+def neighbors(name: str, choice: Choice, size: int) -> range:
+    """Return chosen positions that stand side by side, or raise."""
+    found = runs(some(name, choice, size))
+    if len(found) > 1:
+        raise OptionError(
+            f"{name} of tiles must be neighbors, such as range({found[0].start}, {found[0].stop}); {found[1].start} "
+            f"does not follow {found[0].stop - 1}. Ask for what stands apart one by one."
+        )
+    return found[0] if found else range(0)
+
+
+def walked(numbers: list[int], *, apart: bool) -> list[range]:
+    """Return the ranges to walk over for these numbers: apart, or all that lies between them too."""
+    if not numbers:
+        return [range(0)]
+    return runs(sorted(set(numbers))) if apart else [range(min(numbers), max(numbers) + 1)]
+
+
+def places(numbers: list[int], over: list[range]) -> list[int]:
+    """Return where numbers stand in ranges that are put one behind the other."""
+    place_of = {number: place for place, number in enumerate(itertools.chain.from_iterable(over))}
+    return [place_of[number] for number in numbers]
