@@ -164,10 +164,18 @@ def sizes_of(group: str, width: int = WIDTH) -> Sizes:
 
 
 def built(build: Callable[[Sizes], Any], sizes: Sizes) -> Any:
-    """Build a part with its parameters as they are at first, and seed 1."""
+    """Build a part with its parameters as they are at first, and seed 1.
+
+    They are drawn in float64: the last digit of what is drawn in float32 depends on the processor.
+    """
+    before = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        made = build(sizes)
+        torch.set_default_dtype(torch.float64)
+        try:
+            made = build(sizes)
+        finally:
+            torch.set_default_dtype(before)
     return made.double() if isinstance(made, nn.Module) else made
 
 

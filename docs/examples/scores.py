@@ -24,7 +24,7 @@ context = regard.attend(query, key, value)  # ScaledDot() is the score where non
 assert torch.allclose(context, torch.softmax(query @ key.mT / 8**0.5, dim=-1) @ value, atol=1e-5)
 
 # %% general
-# W, drawn with seed 1, says what fits what: here words look for others than themselves.
+# W, drawn with seed 1, says what fits what: here each "the" looks for "dog".
 
 import torch
 
@@ -89,7 +89,7 @@ assert torch.allclose(weights, regard.attention_weights(query, 100 * key, score=
 
 # %% relative
 # The scaled dot product, moved by a vector for each of the distances -2 to 2, drawn with seed 1; farther ones share the
-# last. Compare the row of "cat" with that of scaled_dot.
+# last. Compare the rows of "the" with those of scaled_dot: each prefers itself to the two others by more.
 
 import torch
 
