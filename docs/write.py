@@ -3,7 +3,7 @@
     python docs/write.py
 
 tests/test_docs.py fails where a page is not what this writes. Between two comments of a page everything is replaced;
-commands.md is written whole.
+commands.md is written whole, and so is the page of each mechanism (mechanism_pages.py), with its picture.
 """
 
 import dataclasses
@@ -13,14 +13,17 @@ import re
 import textwrap
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cyclopts.help import PlainFormatter
+from mechanism_pages import TABLES, page_of, pictures
+from mechanism_pages import pages as mechanism_pages
+from mechanism_pictures import draw, is_current
+from mechanism_weights import shown
 from rich.console import Console
 
-from regard.attention import catalogue
 from regard.cli.main import COMMANDS, build_app
 from regard.tasks.recipe import Recipe
 
@@ -71,21 +74,14 @@ def item(text: str) -> str:
 
 def mechanisms() -> str:
     """Return the tables of all mechanisms, out of the catalogue."""
-    tables: dict[str, Mapping[str, catalogue.Row[Any]]] = {
-        "Scores": catalogue.SCORES,
-        "Biases": catalogue.BIASES,
-        "Masks": catalogue.MASKS,
-        "Normalizers": catalogue.NORMALIZERS,
-        "Choices, between weights and mix": catalogue.CHOICES,
-        "Positions": catalogue.POSITIONS,
-        "Rotations": catalogue.ROTATIONS,
-        "Heads": catalogue.HEADS,
-        "Caches": catalogue.CACHES,
-    }
+    titles = {"choices": "Choices, between weights and mix"}
     parts = []
-    for title, rows in tables.items():
-        cells = [(f"`{name}`", f"`{row.equation}`", row.source) for name, row in rows.items()]
-        parts.append(f"**{title}**\n\n{table(('name', 'equation', 'source'), cells)}")
+    for group, rows in TABLES.items():
+        cells = [
+            (f"[`{name}`](mechanisms/{page_of(group, name)}.md)", f"`{row.equation}`", row.source)
+            for name, row in rows.items()
+        ]
+        parts.append(f"**{titles.get(group, group.capitalize())}**\n\n{table(('name', 'equation', 'source'), cells)}")
     return "\n\n".join(parts)
 
 
@@ -162,9 +158,24 @@ def pages() -> dict[str, str]:
         "commands.md": commands_page(),
         "the-equation.md": between(equation, "mechanisms", mechanisms()),
         "recipe.md": between(recipes, "options", recipe_options()),
+        **mechanism_pages(),
     }
 
 
-if __name__ == "__main__":
-    for name, text in pages().items():
+def write_all() -> None:
+    """Write pages and pictures, and remove those of mechanisms that are no more."""
+    texts, drawn = pages(), pictures()
+    for folder in (DOCS / "mechanisms", DOCS / "pictures" / "mechanisms"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            if path.relative_to(DOCS).as_posix() not in (*texts, *drawn):
+                path.unlink()
+    for name, text in texts.items():
         (DOCS / name).write_text(text, encoding="utf-8", newline="\n")
+    for name, (group, mechanism) in drawn.items():
+        if not is_current(DOCS / name, weights := shown(group, mechanism)):
+            (DOCS / name).write_bytes(draw(weights))
+
+
+if __name__ == "__main__":
+    write_all()

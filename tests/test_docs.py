@@ -19,7 +19,7 @@ from regard.tasks.recipe import Recipe, build_recipe, merged, nested, overrides,
 from tests.tasks import tiny
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SOURCE = ROOT / "src" / "regard"
 DATA = ("train", "more", "valid", "test")
 
@@ -97,8 +97,17 @@ def writer() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "docs")  # its neighbors there
+        spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def written(writer: ModuleType) -> dict[str, str]:
+    """The pages as they should be."""
+    pages: dict[str, str] = writer.pages()
+    return pages
 
 
 def test_there_are_pages_commands_and_code_to_check() -> None:
@@ -107,16 +116,16 @@ def test_there_are_pages_commands_and_code_to_check() -> None:
     assert len(PYTHON_PAGES) >= 4
 
 
-def test_pages_are_as_their_writer_writes_them(writer: ModuleType) -> None:
-    for name, text in writer.pages().items():
+def test_pages_are_as_their_writer_writes_them(written: dict[str, str]) -> None:
+    for name, text in written.items():
         assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, f"run make docs: {name} is out of date"
 
 
-def test_every_mechanism_and_option_is_in_the_docs(writer: ModuleType) -> None:
-    pages = writer.pages()
-    assert "`model.input_feeding`" in pages["recipe.md"]
-    assert "`v . tanh(W q + U k)`" in pages["the-equation.md"]
-    assert all(f"## regard {name}\n" in pages["commands.md"] for name in COMMANDS)
+def test_every_mechanism_and_option_is_in_the_docs(written: dict[str, str]) -> None:
+    assert "`model.input_feeding`" in written["recipe.md"]
+    assert "`v . tanh(W q + U k)`" in written["the-equation.md"]
+    assert "    v . tanh(W q + U k)\n" in written["mechanisms/scores-additive.md"]
+    assert all(f"## regard {name}\n" in written["commands.md"] for name in COMMANDS)
 
 
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=name_of)
