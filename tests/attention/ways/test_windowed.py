@@ -12,7 +12,7 @@ from regard.attention.attend import EVERYTHING, attend, chosen_way
 from regard.attention.lengths import Documents, Padding
 from regard.attention.masks import Mask
 from regard.attention.patterns import Causal, DilatedWindow, GlobalTokens, Window
-from regard.attention.ways import fused, products, windowed
+from regard.attention.ways import choice, fused, products, windowed
 from tests.attention.judge import SIZES, Case, assert_same, assert_same_gradients, case, gradients
 from tests.attention.test_masks import masks
 from tests.attention.ways.counting import forward_and_backward, pairs_computed
@@ -165,11 +165,17 @@ def test_auto_skips_where_most_is_hidden(mask: Mask, skipped: bool) -> None:
     assert chosen_way(shorter) is fused
 
 
-def test_auto_skips_the_future_in_half_precision() -> None:
-    """There products are as much faster than PyTorch's kernel as they are; what is short is taken in one piece."""
+@pytest.mark.parametrize("tiles", [False, True])
+def test_auto_skips_the_future_in_half_precision_unless_the_kernel_has_tiles(
+    tiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else products are as much faster than PyTorch's kernel as they are; what is short is taken in one piece."""
+    monkeypatch.setattr(choice, "multiplies_by_tiles", lambda dtype: tiles)
     long, short = (torch.zeros(1, 1, length, 4, dtype=torch.bfloat16) for length in (256, 255))
     for mask, query, way in ((Causal(), long, windowed), (Causal(), short, products), (EVERYTHING, long, products)):
-        assert chosen_way(replace(case(), query=query, key=query, value=query, mask=mask).call()) is way
+        call = replace(case(), query=query, key=query, value=query, mask=mask).call()
+        assert chosen_way(call) is (fused if tiles else way)
+        assert chosen_way(call, steady=True) is way
 
 
 def test_auto_equals_the_reference_where_it_skips(monkeypatch: pytest.MonkeyPatch) -> None:
