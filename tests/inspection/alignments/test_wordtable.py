@@ -1,4 +1,6 @@
 import random
+import subprocess
+import sys
 from collections import defaultdict
 
 import pytest
@@ -179,3 +181,9 @@ class TestAgreement:
         assert errors == sorted(errors)
         assert agreements == sorted(agreements)
         assert agreements[0] < 0.02
+
+
+def test_nothing_is_left_to_be_imported_when_a_signal_may_come() -> None:
+    """A validation that is broken off while numpy imports `ma` leaves it half imported for the rest of the process."""
+    lines = "import sys, regard.inspection.alignments.wordtable; assert 'numpy.ma' in sys.modules"
+    subprocess.run([sys.executable, "-c", lines], check=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.ma  # np.unique would (numpy 2.4), and a signal that breaks a validation off there left it half imported
 from numpy.typing import NDArray
 
 from regard.data.text import split_words
