@@ -11,6 +11,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(additive, "TILE", 150)
     monkeypatch.setattr(additive, "ROWS", 2)
     monkeypatch.setattr(products, "CACHED", 2 * 5 * 7)
+    monkeypatch.setattr(products, "BY_HAND_FROM", 0)
     monkeypatch.setattr(streamed, "SCORES", 1)
     monkeypatch.setattr(streamed, "ROWS", 2)
     monkeypatch.setattr(windowed, "ROWS", 3)

@@ -47,11 +47,10 @@ def test_half_precision_that_learns_takes_products_but_for_long_maps(
 ) -> None:
     call = learning(case(mask="causal").to(dtype).call())
     scores = call.query.shape[2] * call.key.shape[2]
-    name = "FUSED_BY_TILES_FROM" if tiles else "FUSED_FROM"
     assert choice.in_one_piece(call) is choice.in_one_piece(call, steady=True) is products
-    monkeypatch.setattr(choice, name, scores)
+    monkeypatch.setattr(choice, "FUSED_FROM", scores)
     assert choice.in_one_piece(call) is fused
-    monkeypatch.setattr(choice, name, scores + 1)
+    monkeypatch.setattr(choice, "FUSED_FROM", scores + 1)
     assert choice.in_one_piece(call) is products
 
 

@@ -253,9 +253,13 @@ def test_half_precision_is_as_good_as_it_can_be(
             assert error <= 3 * looser * allowed_backward[name] + 1e-5, name
 
 
+@pytest.mark.parametrize("from_scores", [0, 10**9], ids=["by hand", "by autograd"])
 @pytest.mark.parametrize("mask", ["everything", "causal", "padding"])
-def test_products_of_half_precision_lose_nothing_by_being_cut(mask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_of_half_precision_lose_nothing_by_being_cut(
+    mask: str, from_scores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Gradients of keys and values are summed over the blocks in float32."""
+    monkeypatch.setattr(products, "BY_HAND_FROM", from_scores)
     monkeypatch.setattr(products, "ROWS", 2)
     monkeypatch.setattr(products, "CACHED", 2 * 37)
     sizes = SIZES._replace(queries=31, keys=37)

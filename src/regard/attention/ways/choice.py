@@ -11,11 +11,8 @@ from regard.attention.processor import multiplies_by_tiles
 from regard.attention.ways import additive, fused, products, reference
 from regard.attention.ways.blocks import needs_gradient
 
-FUSED_FROM, FUSED_BY_TILES_FROM = 1024 * 1024, 512 * 512
-"""Queries times keys from which on half precision learns by `fused`: the maps of `products` leave the cache there.
-
-The second is for processors whose tiles the kernel uses.
-"""
+FUSED_FROM = 768 * 768
+"""Queries times keys from which on half precision learns by `fused`: the maps of `products` leave the cache there."""
 
 
 def in_one_piece(call: AttentionCall, *, steady: bool = False) -> ModuleType:
@@ -29,11 +26,9 @@ def in_one_piece(call: AttentionCall, *, steady: bool = False) -> ModuleType:
     half = query.dtype in (torch.bfloat16, torch.float16) and query.device.type == "cpu"
     if not half or products.why_not(call):
         return fused
-    tiles = multiplies_by_tiles(query.dtype)
-    if not needs_gradient(call):
-        return fused if tiles and not steady else products
-    long = FUSED_BY_TILES_FROM if tiles else FUSED_FROM
-    return fused if query.shape[2] * call.key.shape[2] >= long else products
+    if needs_gradient(call):
+        return fused if query.shape[2] * call.key.shape[2] >= FUSED_FROM else products
+    return fused if multiplies_by_tiles(query.dtype) and not steady else products
 
 
 def alone(query: object, key: object, value: object, *, causal: bool, steady: bool) -> bool:

@@ -5,11 +5,14 @@ gradient. Maps that leave the cache between the operations would lose what is wo
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
+from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.attention.normalizers import Softmax
 from regard.attention.ways.blocks import (
@@ -20,6 +23,7 @@ from regard.attention.ways.blocks import (
     is_causal,
     narrowed,
     needs_gradient,
+    sums_widely,
     widened,
 )
 
@@ -28,6 +32,8 @@ CACHED = 2**19
 
 ROWS = 128
 """Queries at a time at least: fewer make poor matrix products."""
+BY_HAND_FROM = 2**15
+"""Queries times keys from which on gradients are computed by hand: below, what that prepares costs more."""
 PARTS = 4
 """Blocks of queries into which a causal call is cut, if they have as many rows."""
 
@@ -55,12 +61,17 @@ def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
 
 
 def rows_at_a_time(call: AttentionCall) -> int:
-    """Return how many queries to take at a time; of a causal call, whose later keys are then left out, a quarter."""
+    """Return how many queries to take at a time.
+
+    Of a causal call, whose later keys are then left out, autograd gets a quarter; by hand the sums over blocks, in
+    float32, would cost more.
+    """
     queries, keys = call.query.shape[2], call.key.shape[2]
     if call.query.device.type != "cpu" or not needs_gradient(call):
         return queries
     cached = CACHED // max(1, keys)
-    return max(ROWS, min(cached, -(-queries // PARTS)) if is_causal(call) else cached)
+    quarters = is_causal(call) and not learns_by_hand(call)
+    return max(ROWS, min(cached, -(-queries // PARTS)) if quarters else cached)
 
 
 def run_rows(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
@@ -71,12 +82,16 @@ def run_rows(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
     query, key, value = (call.query * call.scale).flatten(0, 1), call.key.flatten(0, 1), call.value.flatten(0, 1)
     scores = queries * call.key.shape[2] if call.query.device.type == "cpu" else 0
     maps = list(maps_at_a_time(batch, heads, scores))
-    if len(maps) == 1:
+    context: Tensor
+    if learns_by_hand(call) and not (added is not None and added.requires_grad):
+        parts = [(slice_of(heads, *where), of_maps(added, call, *where)) for where in maps]
+        context = Mixed.apply(query, key, value, parts)  # type: ignore[no-untyped-call]
+    elif len(maps) == 1:
         context = mixed(query, key, value, of_maps(added, call, *maps[0]), call.dropout)
     else:
         sizes = [len(entries) * len(some) for entries, some in maps]
-        parts = zip(*(torch.split(states, sizes) for states in (query, key, value)), maps, strict=True)
-        context = torch.cat([mixed(q, k, v, of_maps(added, call, *where), call.dropout) for q, k, v, where in parts])
+        split = zip(*(torch.split(states, sizes) for states in (query, key, value)), maps, strict=True)
+        context = torch.cat([mixed(q, k, v, of_maps(added, call, *where), call.dropout) for q, k, v, where in split])
     context = context.view(batch, heads, queries, width)
     return context if blind is None else context.masked_fill(blind, 0.0)
 
@@ -96,6 +111,96 @@ def mixed(
     if dropout:
         weights = torch.dropout(weights, dropout, train=True)
     return torch.bmm(weights, value)
+
+
+def learns_by_hand(call: AttentionCall) -> bool:
+    """Say whether `Mixed` is faster and has the gradients that a call wants: it knows no dropout."""
+    return (
+        sums_widely(call)
+        and needs_gradient(call)
+        and call.query.device.type == "cpu"
+        and call.query.shape[2] * call.key.shape[2] >= BY_HAND_FROM
+        and not call.dropout
+        and not torch.compiler.is_compiling()
+        and not is_functorch_wrapped_tensor(call.query)
+    )
+
+
+Parts = list[tuple[slice, Tensor | None]]
+"""Which maps are computed at a time, and what is added to their scores."""
+
+
+class Mixed(torch.autograd.Function):
+    """Some maps in half precision, their gradients by hand: one map is kept of each, in half precision, no other.
+
+    Autograd would keep the softmax in float32 as well, and copy its gradient between the types. Here the softmax's
+    gradient, weights * (change - sum of weights * change), takes the sum off within a product: it is the product of
+    the context with its own change, and stands as two more columns, since one alone would round it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, parts: Parts) -> Tensor:
+        """Write scores into the memory of the weights, and the weights over them."""
+        weights = query.new_empty(*query.shape[:2], key.shape[1])
+        context = query.new_empty(*query.shape[:2], value.shape[2])
+        wide = weights.new_empty(
+            max(len(weights[where]) for where, _ in parts), *weights.shape[1:], dtype=torch.float32
+        )
+        for where, added in parts:
+            scores = weights[where]
+            if added is None:
+                torch.bmm(query[where], key[where].mT, out=scores)
+            else:
+                torch.baddbmm(added, query[where], key[where].mT, out=scores)
+            scores.copy_(torch.softmax(scores, dim=-1, dtype=torch.float32, out=wide[: len(scores)]))
+            torch.bmm(scores, value[where], out=context[where])
+        ctx.parts = parts
+        ctx.save_for_backward(query, key, value, weights, context)
+        return context
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Go through the maps again; what is to be differentiated once more is left to autograd."""
+        query, key, value, weights, context = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:3]
+        if torch.is_grad_enabled():
+            return *differentiable((query, key, value), wanted, ctx.parts, gradient), None
+        found = [torch.empty_like(one) if want else None for one, want in zip((query, key, value), wanted, strict=True)]
+        by_query, by_key, by_value = found
+        with without_autocast(gradient):
+            sums = (gradient.float() * context.float()).sum(dim=-1, keepdim=True)  # [N Q 1]
+            whole = sums.to(gradient.dtype)
+            change = torch.cat((gradient, -whole, (whole - sums).to(gradient.dtype)), dim=-1)
+            mixed_in = torch.cat((value, value.new_ones(*value.shape[:2], 2)), dim=-1)
+            memory = weights.new_empty(max(len(weights[where]) for where, _ in ctx.parts), *weights.shape[1:])
+            for where, _ in ctx.parts:
+                some = weights[where]
+                if by_value is not None:
+                    torch.bmm(some.mT, gradient[where], out=by_value[where])
+                if by_query is None and by_key is None:
+                    continue
+                by_scores = torch.bmm(change[where], mixed_in[where].mT, out=memory[: len(some)]).mul_(some)
+                if by_query is not None:
+                    torch.bmm(by_scores, key[where], out=by_query[where])
+                if by_key is not None:
+                    torch.bmm(by_scores.mT, query[where], out=by_key[where])
+        return *found, None
+
+
+def differentiable(
+    given: tuple[Tensor, ...], wanted: tuple[bool, ...], parts: Parts, gradient: Tensor
+) -> list[Tensor | None]:
+    """Return the gradients by what is wanted, with a graph of their own."""
+    query, key, value = given
+    context = torch.cat([mixed(query[where], key[where], value[where], added, 0.0) for where, added in parts])
+    needed = [tensor for tensor, want in zip(given, wanted, strict=True) if want]
+    found = iter(torch.autograd.grad(context, needed, gradient, create_graph=True))
+    return [next(found) if want else None for want in wanted]
+
+
+def slice_of(heads: int, entries: range, some: range) -> slice:
+    """Return where the maps of some heads of some batch entries lie, all maps side by side; several have all heads."""
+    return slice(entries.start * heads + some.start, (entries.stop - 1) * heads + some.stop)
 
 
 def maps_at_a_time(batch: int, heads: int, scores: int) -> Iterator[tuple[range, range]]:
