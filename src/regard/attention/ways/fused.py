@@ -11,8 +11,8 @@ from regard.attention.ways.blocks import causal_rows, hiding_later_keys, is_caus
 
 PARTS, ROWS = 4, 64
 """Blocks of queries into which a causal call is cut, if they have as many rows."""
-CUT_FROM, CUT_LEARNING_FROM, CUT_BELOW = 256, 512, 768
-"""Queries of a call that is cut, without and with a gradient, by `benchmarks/sdpa.py` on processors of two makers.
+CUT_FROM, CUT_BELOW = 512, 768
+"""Queries of a call that is cut, if it needs no gradient, by `benchmarks/sdpa.py` on processors of two makers.
 
 From 768 on the kernel takes larger blocks itself.
 """
@@ -47,9 +47,7 @@ def causal_rows_at_a_time(call: AttentionCall) -> int:
     kernel.
     """
     queries = call.query.shape[2]
-    if not CUT_FROM <= queries < CUT_BELOW or call.dropout or torch.compiler.is_compiling():
-        return 0
-    if queries < CUT_LEARNING_FROM and needs_gradient(call):
+    if not CUT_FROM <= queries < CUT_BELOW or call.dropout or needs_gradient(call) or torch.compiler.is_compiling():
         return 0
     cut = call.query.device.type == "cpu" and call.query.dtype in (torch.float32, torch.float64)
     return max(ROWS, -(-queries // PARTS)) if cut else 0
