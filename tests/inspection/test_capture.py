@@ -472,6 +472,32 @@ def test_growing_keys_read_as_one_map_and_only_new_rows_are_kept(mode: Callable[
     assert len({call.key.data_ptr() for call in site.calls}) == 1
 
 
+@pytest.mark.parametrize("keep", ["reference", "copy", "bfloat16"])
+def test_a_cache_of_a_fixed_size_reads_as_one_map_where_the_mask_hides_what_is_to_come(keep: Any) -> None:
+    model = Products()
+    query, key, value = tensors(queries=K)
+    with torch.no_grad(), lens(model, keep=keep) as seen:
+        for start, stop in ((0, 3), (3, 4), (4, 5)):
+            filled = key.clone()  # rows to come are not there yet
+            filled[:, :, stop:] = 0.0
+            mask = torch.ones(K, K, dtype=torch.bool).tril()[start:stop]
+            model(query[:, :, start:stop], filled, value, attn_mask=mask)
+    scores = query @ key.transpose(-2, -1) / D**0.5
+    judge = scores.masked_fill(torch.ones(K, K).triu(1) > 0, -torch.inf).softmax(-1)[:, :, :5]
+    assert torch.allclose(seen[""].weights(), judge, rtol=0, atol=0.05 if keep == "bfloat16" else 1e-12)
+
+
+def test_a_cache_of_a_fixed_size_that_was_reordered_is_no_one_map() -> None:
+    model = Products()
+    query, key, value = tensors(queries=2)
+    mask = torch.arange(K) < 3
+    with torch.no_grad(), lens(model) as seen:
+        model(query, key, value, attn_mask=mask.expand(2, -1))
+        model(query, key.flip(0), value.flip(0), attn_mask=mask.expand(2, -1))
+    with pytest.raises(WorkError, match="look at different keys: they are not one map"):
+        seen[""].weights()
+
+
 def test_a_receiver_gets_each_call_and_nothing_is_kept() -> None:
     model = Products()
     received: list[tuple[str, Tensor]] = []

@@ -139,9 +139,9 @@ def shared_out(calls: list[AttentionCall], queries: Choice) -> list[tuple[Attent
 
 
 def check_one_map(name: str, calls: list[AttentionCall]) -> None:
-    """Raise unless each call looks at the keys of the one before it, and maybe at more."""
+    """Raise unless each call looks at the keys that the one before it could see, and maybe at more."""
     for before, call in itertools.pairwise(calls):
-        if not grows(before.key, call.key):
+        if not (grows(before.key, call.key) or fills(before, call)):
             sizes = sorted({tuple(call.key.shape[:3]) for call in calls})
             kind = f"keys of different shapes {sizes}" if len(sizes) > 1 else "different keys"
             raise WorkError(
@@ -150,6 +150,17 @@ def check_one_map(name: str, calls: list[AttentionCall]) -> None:
             )
     if not calls:
         raise WorkError(f"No call was kept at {name}.")
+
+
+def fills(before: AttentionCall, after: AttentionCall) -> bool:
+    """Say whether all keys that the call before could see are still there: a cache of a fixed size hides the others."""
+    batch, _, keys, _ = before.key.shape
+    mask = before.dense_mask()
+    if mask is None or not mask.any() or len(after.key) != batch or after.key.shape[2] < keys:
+        return False
+    unseen = ~mask.any(dim=(1, 2)).expand(batch, keys)[:, None, :, None]  # [B 1 K 1]
+    first, then = (call.key[:, :, :keys].masked_fill(unseen, 0.0) for call in (before, after))
+    return grows(first, then)
 
 
 def grows(before: Float[Tensor, "B G K D"], after: Float[Tensor, "B J L D"]) -> bool:
