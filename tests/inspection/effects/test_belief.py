@@ -117,6 +117,10 @@ def test_an_output_that_changes_by_itself_is_told() -> None:
     model, tokens = PlantedCopy(), texts()
     with pytest.raises(WorkError, match=r"changes from run to run though nothing was changed\. Call model\.eval\(\)"):
         measure_belief(model, lambda: model(tokens) + torch.rand(()) * torch.arange(7.0), "layers.0")
+    with pytest.raises(
+        OptionError, match=r"output\(\) must return what is compared as a tensor, .* it returned dict\."
+    ):
+        measure_belief(model, lambda: {"logits": model(tokens)}, "layers.0")  # type: ignore[arg-type, return-value]
     with pytest.raises(OptionError, match=r"draws must be at least 1 and keys at least 0; they are 0 and 32\."):
         measure_belief(model, lambda: model(tokens), "layers.0", draws=0)
 

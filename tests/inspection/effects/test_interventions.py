@@ -243,6 +243,14 @@ def test_a_change_that_met_no_call_is_told() -> None:
         OptionError, match=r"The model has no module 'decoder\.7'\. A change is given for a module that"
     ):
         intervene(model, {"decoder.7": HeadsOff()})
+    with pytest.raises(
+        OptionError, match=r"The change for 'decoder\.0' must be a function .* HeadsOff\(\[0\]\); it is 3"
+    ):
+        intervene(model, {"decoder.0": 3})  # type: ignore[dict-item]
+    with pytest.raises(
+        OptionError, match=r"The calls of one site are wanted here, lens\[name\]; .* Lens, of 0 sites\."
+    ):
+        Patched(lens(model))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -250,6 +258,9 @@ def test_a_change_that_met_no_call_is_told() -> None:
     [
         (HeadsOff([1, 3]), r"At attention: there is no head 3; heads are counted from 0 to 2\."),
         (HeadsOff(1), r"At attention: heads must be several numbers, .*; it is 1\. Give \[1\]\."),  # type: ignore[arg-type]
+        (HeadsOff([0.5]), r"At attention: heads must be a whole number, .* it is \[0\.5\]\."),  # type: ignore[list-item]
+        (HeadsOff([True, False]), r"At attention: heads must be a whole number, .* it is \[True, False\]\."),
+        (Scaled("2"), r"the factor must be a number or a tensor; it is '2'\."),  # type: ignore[arg-type]
         (Scaled(torch.ones(2)), r"the factor is \[2\] and does not broadcast to \[2, 3, 5, 1\]"),
         (Scaled(torch.ones(4, 1, 1, 1, 1)), r"the factor is \[4, 1, 1, 1, 1\] and does not"),
         (Replaced(torch.ones(5, 6)), r"weights must broadcast to \[2, 3, 5, 7\], .* it is \[5, 6\]"),
@@ -257,6 +268,12 @@ def test_a_change_that_met_no_call_is_told() -> None:
         (Rewritten(lambda weights, call: weights[..., 1:]), r"what rewrite returned must broadcast .* \[2, 3, 5, 6\]"),
         (Rewritten(lambda weights, call: None), r"what rewrite returned must be a tensor; .* NoneType"),  # type: ignore
         (Hidden(torch.ones(5, 7)), r"hidden is torch\.float32 of shape \[5, 7\]; it must be boolean"),
+        (Hidden([True] * 7), r"At attention: hidden must be a tensor of booleans; it is of type list\."),  # type: ignore
+        (lambda call, run: None, r"At attention: a change must return the context, a tensor; it returned NoneType\."),
+        (
+            lambda call, run: run(call)[:, :2],
+            r"At attention: a change must return a context \[2, 3, 5, 11\]; it returned one \[2, 2, 5, 11\]\.",
+        ),
         (ValuesOff(torch.ones(5, dtype=torch.bool)), r"off is torch\.bool of shape \[5\].* broadcast to \[2, 3, 7\]"),
     ],
 )

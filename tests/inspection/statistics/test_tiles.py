@@ -98,5 +98,5 @@ def test_an_empty_map_has_empty_tiles() -> None:
 
 
 def test_no_tiles_are_refused() -> None:
-    with pytest.raises(OptionError, match=r"rows of tiles must be 1 or more; it is 0"):
+    with pytest.raises(OptionError, match=r"rows of tiles must be a whole number, 1 or more; it is 0"):
         tiles(call_of(queries=5, keys=7), 0)

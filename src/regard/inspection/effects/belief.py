@@ -151,6 +151,11 @@ def measure_belief(
         return run(call)
 
     plain = output()
+    if not isinstance(plain, Tensor):
+        raise OptionError(
+            f"output() must return what is compared as a tensor, such as model(...).logits; it returned "
+            f"{type(plain).__name__}."
+        )
     if change_by(note) > NOTHING:
         raise WorkError(
             "The output changes from run to run though nothing was changed. Call model.eval(), fix the seed."
