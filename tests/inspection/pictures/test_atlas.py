@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from regard.attention.biases import TensorBias
-from regard.attention.normalizers import Normalizer, Sigmoid, SinkSoftmax
+from regard.attention.normalizers import Normalizer, Sigmoid, SinkSoftmax, Softmax
 from regard.attention.patterns import Causal
 from regard.attention.ways import reference
 from regard.errors import OptionError, ShapeError
@@ -124,6 +125,18 @@ def test_weights_that_are_no_numbers_are_refused_with_layer_and_head() -> None:
     query[:, 1] = torch.nan
     with pytest.raises(OptionError, match=r"a: weights of head 1 are not finite"):
         panel({"a": [call._replace(query=query)]}, a_side(13), a_side(17))
+
+
+@pytest.mark.parametrize(("factor", "told"), [(2.5, r"between 0.* and 2\.5"), (-1.0, r"between -1 and -?0")])
+def test_weights_that_are_no_shares_are_refused_instead_of_being_cut_off(factor: float, told: str) -> None:
+    class Times(Normalizer):
+        def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+            return Softmax()(1e3 * scores, mask) * factor
+
+    with pytest.raises(
+        OptionError, match=rf"a: weights of head 0, 1, 2 lie {told}; the page shows shares from 0 to 1\."
+    ):
+        panel({"a": [a_call(normalizer=Times())]}, a_side(13), a_side(17))
 
 
 def test_no_sites_and_texts_that_did_not_run_are_refused() -> None:

@@ -227,13 +227,21 @@ def _blocks(
             start += block.query.shape[2]
 
 
-def check_finite(site: str, seen: Float[Tensor, "H q K"]) -> None:
-    """Raise if weights of a layer are no numbers that could be shown."""
+def check_shares(site: str, seen: Float[Tensor, "H q K"]) -> None:
+    """Raise if weights of a layer are no numbers that could be shown, or none from 0 to 1."""
     wrong = (~seen.isfinite()).flatten(1).any(dim=1).nonzero().flatten().tolist()
     if wrong:
         raise OptionError(
             f"{site}: weights of head {', '.join(map(str, wrong))} are not finite. Look for what became NaN before, or "
             "choose other layers."
+        )
+    step = 1 / WHOLE
+    beyond = ((seen < -step) | (seen > 1 + step)).flatten(1).any(dim=1).nonzero().flatten().tolist()
+    if beyond:
+        low, high = float(seen.min()), float(seen.max())
+        raise OptionError(
+            f"{site}: weights of head {', '.join(map(str, beyond))} lie between {low:.4g} and {high:.4g}; the page "
+            "shows shares from 0 to 1. Leave this layer out; the lens has its weights."
         )
 
 
@@ -249,7 +257,7 @@ def _charts(site: str, calls: Sequence[AttentionCall], size: tuple[int, int], ke
     sharp = torch.zeros(heads, dtype=torch.float64)
     for start, seen, unseen in _blocks(calls):
         stop = start + seen.shape[1]
-        check_finite(site, seen)
+        check_shares(site, seen)
         pooled = _pooled(seen, along, tiles[1])  # [H q C]
         sharp += pooled.amax(dim=-1).sum(dim=-1).double().cpu()
         sums.index_add_(1, torch.arange(start, stop) // down, pooled.double().cpu())
