@@ -24,6 +24,8 @@ from regard.attention.call import AttentionCall
 from regard.errors import OptionError, WorkError
 from regard.inspection.capture import foreign_calls
 from regard.inspection.lens import lens
+from regard.inspection.statistics.map_statistics import map_statistics
+from regard.inspection.statistics.running import RunningStatistics
 from tests.inspection.compiled import model as blocks
 
 B, H, Q, K, D = 2, 3, 5, 7, 11
@@ -83,6 +85,19 @@ def test_the_products_of_pytorch_are_read_as_it_computes_them(options: Callable[
     assert torch.equal(plain, watched)
     assert list(seen) == [""]
     assert torch.allclose(seen[""].weights() @ value, plain, rtol=0, atol=1e-12)
+
+
+def test_a_call_without_keys_has_an_empty_map_and_does_not_stop_the_run() -> None:
+    model, running = Products(), RunningStatistics()
+    query, key, value = tensors()
+    with lens(model) as seen, lens(model, keep=running):
+        model(query, key[:, :, :0], value[:, :, :0])
+        model(query, key, value)
+    assert seen[""][:1].weights().shape == seen[""][:1].scores().shape == (B, H, Q, 0)
+    found = map_statistics(seen[""][0])
+    assert found.top_keys.shape == (B, H, Q, 0)
+    assert found.entropy.count_nonzero() == found.total.count_nonzero() == 0
+    assert torch.allclose(running[""].mean("entropy"), map_statistics(seen[""][1]).entropy.mean((0, 2)))
 
 
 def test_heads_that_share_keys_and_tensors_of_three_or_five_axes_are_read() -> None:
