@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import flex_attention
 
 from regard.attention import attend
 from regard.attention.attend import Attention
@@ -41,6 +42,34 @@ class Plain(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         result: Tensor = self.attention(query, self.attention.remember(key, value))
         return result
+
+
+class ProductAttention(nn.Module):
+    """A module that a lens expects a call of, by its name."""
+
+    def forward(self, states: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(states, states, states)
+
+
+class Watched(nn.Module):
+    """A model with such a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = ProductAttention()
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.attention(states)  # type: ignore[no-any-return]
+
+
+class WithLogSums(nn.Module):
+    """FlexAttention, which returns the logarithms of its sums too."""
+
+    def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        context, aside = flex_attention.flex_attention(
+            states, states, states, return_aux=flex_attention.AuxRequest(lse=True)
+        )
+        return context, aside.lse  # type: ignore[return-value]
 
 
 def tensors() -> tuple[Tensor, Tensor, Tensor]:
@@ -251,6 +280,29 @@ def test_a_change_that_met_no_call_is_told() -> None:
         OptionError, match=r"The calls of one site are wanted here, lens\[name\]; .* Lens, of 0 sites\."
     ):
         Patched(lens(model))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("change", [evened(), Hidden(torch.zeros((), dtype=torch.bool)), lambda call, run: call.query])
+def test_a_lens_sees_the_call_that_is_changed_whichever_is_opened_first(change: attend.Observer, inside: bool) -> None:
+    model = Watched()
+    states = torch.randn(2, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    seen, changed = lens(model), intervene(model, {"attention": change})
+    with changed if inside else seen, seen if inside else changed:
+        model(states)
+    wanted = torch.softmax(states @ states.mT / 5**0.5, dim=-1)
+    assert torch.allclose(seen["attention"].weights(), wanted)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
+def test_what_a_function_returns_beside_the_context_stays_where_all_heads_are_replaced() -> None:
+    model = WithLogSums()
+    states = torch.randn(2, 3, 5, 16)
+    _, plain = model(states)
+    with intervene(model, {"": evened()}):
+        context, sums = model(states)
+    assert torch.allclose(context, states.mean(2, keepdim=True).expand_as(states), atol=1e-6)
+    assert torch.equal(sums, plain)
 
 
 @pytest.mark.parametrize(
