@@ -330,7 +330,10 @@ def test_other_threads_are_not_seen() -> None:
         thread.start()
         thread.join()
     assert len(seen) == 0
-    with pytest.raises(OptionError, match="in the thread that opened it, and other threads are not watched"):
+    with pytest.raises(
+        OptionError,
+        match="opened it, and other threads are not watched, nor functions of attention that an object held before",
+    ):
         seen["inner"]
 
 

@@ -271,7 +271,7 @@ class Lens(Watching, Watcher, Mapping[str, Site]):
             raise WorkError(f"{unwatched[0]} was not seen: {self.watch.attendance.reason(unwatched[0])}")
         seen = ", ".join(self.sites) or (
             "none: nothing that attends ran under the lens in the thread that opened it, and other threads are not "
-            "watched"
+            "watched, nor functions of attention that an object held before, such as a functools.partial"
         )
         fault = f"belongs to several ({', '.join(alike)})" if alike else "was not seen"
         raise UnknownNameError(f"The site {name!r} {fault}. The sites seen are: {seen}.")
