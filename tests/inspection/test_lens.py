@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from regard.attention import attend
 from regard.attention.attend import Attention
-from regard.errors import OptionError, WorkError
+from regard.attention.call import AttentionCall
+from regard.errors import OptionError, ShapeError, WorkError
 from regard.inspection.lens import lens
+from regard.inspection.statistics.running import RunningStatistics
 from regard.models.recurrent import Recurrent, RecurrentConfig
 from regard.models.roles import Seq2Seq
 from regard.models.transformer import Transformer, TransformerConfig
@@ -232,6 +234,18 @@ def test_a_receiver_gets_each_call_and_nothing_is_kept() -> None:
     assert len(seen[""]) == 0
     with pytest.raises(WorkError, match="No call was kept"):
         seen[""].weights()
+
+
+@pytest.mark.parametrize("model", [Products(), Calling(attend.attend)], ids=["PyTorch's", "ours"])
+def test_what_a_receiver_raises_ends_the_run(model: nn.Module) -> None:
+    def refuse(name: str, call: AttentionCall) -> None:
+        raise ValueError("a mistake of its own")
+
+    with pytest.raises(ValueError, match="a mistake of its own"), lens(model, keep=refuse):
+        model(*tensors())
+    running = RunningStatistics(sets=lambda name, call: {"first": torch.ones(K + 1, dtype=torch.bool)})
+    with pytest.raises(ShapeError, match=r"The set 'first' has shape \[8\]"), lens(model, keep=running):
+        model(*tensors())
 
 
 @pytest.mark.parametrize("transform", ["vmap", "grad", "fake"])

@@ -235,12 +235,13 @@ class Lens(Watching, Watcher, Mapping[str, Site]):
                 check_numbers_are_held([*arguments, *options.values()])
                 if source.whole and self.keeper is not None:
                     self.record(name, self.keeper.defer(source.read, arguments, options))
-                else:
-                    with torch.no_grad():
-                        call = source.read(*arguments, **options)
-                    self.take(name, call)
+                    return
+                with torch.no_grad():
+                    call = source.read(*arguments, **options)
             except (ValueError, WorkError) as fault:  # the run goes on; who asks for the call gets the reason
                 self.record(name, Unreadable(fault))
+                return
+        self.take(name, call)
 
     def take(self, name: str, call: AttentionCall) -> None:
         """Keep a call, or pass it on."""
