@@ -72,6 +72,10 @@ class Side:
     spelled: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.tokens, str) or not all(isinstance(token, str) for token in self.tokens):
+            raise OptionError(
+                f"tokens must be texts, one a token, such as ['my', 'feet']; they are {self.tokens!r:.60}."
+            )
         if self.words is not None and len(self.words) != len(self.tokens):
             raise ShapeError(f"words names {len(self.words)} tokens and there are {len(self.tokens)}: name each.")
         if self.spelled is not None and len(self.spelled) <= max(self.words or [-1]):
@@ -167,6 +171,14 @@ def panel(
         OptionError: There are no sites, or `exact` names what is not there.
     """
     columns = rows if columns is None else columns
+    for side in (rows, columns):
+        if not isinstance(side, Side):
+            raise OptionError(f"A text is given as Side(tokens=[...]); this is of type {type(side).__name__}.")
+    if not isinstance(sites, Mapping):
+        raise OptionError(
+            f"sites must be a lens or {{name: lens[name]}}, the calls of each layer; it is of type "
+            f"{type(sites).__name__}."
+        )
     if not sites:
         raise OptionError("a panel needs 1 site at least, and there are 0: run the model under a lens first.")
     size = (len(rows.tokens), len(columns.tokens))
