@@ -176,6 +176,15 @@ def test_a_lens_holds_the_sites_that_were_seen() -> None:
     assert "decoder.7.cross_attention" not in seen
 
 
+def test_a_lens_and_a_site_say_what_they_hold() -> None:
+    model = nn.ModuleDict({"inner": Products()})
+    with lens(model) as seen:
+        for _ in range(2):
+            model["inner"](*tensors())
+    assert repr(seen) == "Lens of 1 site: ['inner']"
+    assert repr(seen["inner"]) == "Site('inner', 2 calls)"
+
+
 def test_a_lens_is_a_mapping() -> None:
     model = transformer()
     with lens(model) as seen:

@@ -25,7 +25,7 @@ from regard.attention.attend import Run
 from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
-from regard.errors import UnknownNameError, WorkError
+from regard.errors import UnknownNameError, WorkError, counted
 from regard.inspection.capture import Source, Watcher, unseen, untraced
 from regard.inspection.keeping import Deferred, Keeper, Kept, Policy, Unreadable
 from regard.inspection.selection import Choice, computed, in_float32, indices
@@ -55,6 +55,9 @@ class Site(Sequence[AttentionCall]):
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def __repr__(self) -> str:
+        return f"Site({self.name!r}, {counted(len(self), 'call')})"
 
     @overload
     def __getitem__(self, index: int) -> AttentionCall: ...
@@ -287,6 +290,9 @@ class Lens(Watching, Watcher, Mapping[str, Site]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)
+
+    def __repr__(self) -> str:
+        return f"Lens of {counted(len(self), 'site')}: {list(self)}"
 
     def __len__(self) -> int:
         return len(self.sites)
