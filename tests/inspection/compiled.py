@@ -66,9 +66,14 @@ def test_what_was_compiled_under_the_lens_is_whole_again_afterwards() -> None:
     assert torch.equal(whole(states, states, states), function(states, states, states))
 
 
-def test_a_full_graph_says_why_it_cannot_be_watched() -> None:
+class Attention(Block):
+    """A block that is called after attention, so that the lens notes whether it ran."""
+
+
+@pytest.mark.parametrize("kind", [Block, Attention])
+def test_a_full_graph_says_why_it_cannot_be_watched(kind: type[Block]) -> None:
     torch.compiler.reset()
-    compiled = torch.compile(model(), backend="eager", fullgraph=True)
+    compiled = torch.compile(nn.Sequential(kind(6, 3)), backend="eager", fullgraph=True)
     with pytest.raises(Exception, match="a lens is open"), lens(compiled):  # type: ignore[arg-type]
         compiled(torch.randn(2, 7, 6))
 

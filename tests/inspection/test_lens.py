@@ -1,19 +1,24 @@
 """The lens over our own models: it sees every call, names it, changes nothing, and its weights are exact."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from regard.attention import attend
 from regard.attention.attend import Attention
-from regard.errors import OptionError, WorkError
+from regard.attention.call import AttentionCall
+from regard.errors import OptionError, ShapeError, WorkError
 from regard.inspection.lens import lens
+from regard.inspection.statistics.running import RunningStatistics
 from regard.models.recurrent import Recurrent, RecurrentConfig
 from regard.models.roles import Seq2Seq
 from regard.models.transformer import Transformer, TransformerConfig
+from tests.inspection.products import B, Calling, D, H, K, Products, Q, tensors
 
 
 def transformer() -> Transformer:
@@ -141,12 +146,6 @@ def test_weights_are_those_of_the_run_under_autocast_wherever_they_are_read(need
         assert torch.allclose(weights.double(), expected, atol=1e-6)
 
 
-def test_other_models_are_not_seen() -> None:
-    with lens(transformer()) as seen:
-        transformer()(*batch())
-    assert len(seen) == 0
-
-
 def test_calls_over_different_keys_are_no_one_map() -> None:
     attention = Attention()
     with lens(attention) as seen:
@@ -177,6 +176,15 @@ def test_a_lens_holds_the_sites_that_were_seen() -> None:
     assert "decoder.7.cross_attention" not in seen
 
 
+def test_a_lens_and_a_site_say_what_they_hold() -> None:
+    model = nn.ModuleDict({"inner": Products()})
+    with lens(model) as seen:
+        for _ in range(2):
+            model["inner"](*tensors())
+    assert repr(seen) == "Lens of 1 site: ['inner']"
+    assert repr(seen["inner"]) == "Site('inner', 2 calls)"
+
+
 def test_a_lens_is_a_mapping() -> None:
     model = transformer()
     with lens(model) as seen:
@@ -188,17 +196,86 @@ def test_a_lens_is_a_mapping() -> None:
         seen[0]  # type: ignore[index]
 
 
-@pytest.mark.parametrize("choice", [True, [True, False], torch.tensor([True, False]), torch.tensor(True)])
-def test_booleans_choose_nothing(choice: Any) -> None:
-    model = transformer()
+@pytest.mark.parametrize("keep", ["reference", "copy", "bfloat16"])
+def test_a_cache_of_a_fixed_size_reads_as_one_map_where_the_mask_hides_what_is_to_come(keep: Any) -> None:
+    model = Products()
+    query, key, value = tensors(queries=K)
+    with torch.no_grad(), lens(model, keep=keep) as seen:
+        for start, stop in ((0, 3), (3, 4), (4, 5)):
+            filled = key.clone()  # rows to come are not there yet
+            filled[:, :, stop:] = 0.0
+            mask = torch.ones(K, K, dtype=torch.bool).tril()[start:stop]
+            model(query[:, :, start:stop], filled, value, attn_mask=mask)
+    scores = query @ key.transpose(-2, -1) / D**0.5
+    judge = scores.masked_fill(torch.ones(K, K).triu(1) > 0, -torch.inf).softmax(-1)[:, :, :5]
+    assert torch.allclose(seen[""].weights(), judge, rtol=0, atol=0.05 if keep == "bfloat16" else 1e-12)
+
+
+def test_a_cache_of_a_fixed_size_that_was_reordered_is_no_one_map() -> None:
+    model = Products()
+    query, key, value = tensors(queries=2)
+    mask = torch.arange(K) < 3
+    with torch.no_grad(), lens(model) as seen:
+        model(query, key, value, attn_mask=mask.expand(2, -1))
+        model(query, key.flip(0), value.flip(0), attn_mask=mask.expand(2, -1))
+    with pytest.raises(WorkError, match="look at different keys: they are not one map"):
+        seen[""].weights()
+
+
+def test_calls_over_other_keys_of_the_same_size_are_no_one_map() -> None:
+    model = Products()
+    query, key, value = tensors()
     with lens(model) as seen:
-        model(*batch())
-    with pytest.raises(OptionError, match="batch must be a whole number, a slice, several whole numbers"):
-        seen["encoder.0.self_attention"].weights(batch=choice)
+        model(query, key, value)
+        model(query, key + 1, value)
+    with pytest.raises(WorkError, match=r"look at different keys: they are not one map"):
+        seen[""].weights()
+    assert seen[""][1:].weights().shape == (B, H, Q, K)
 
 
-def test_the_observer_leaves_when_the_model_fails() -> None:
-    model = transformer()
-    with pytest.raises(OptionError, match="tokens must lie between 0 and 12"), lens(model):
-        model(torch.full((2, 3), 99), torch.tensor([3, 3]), torch.full((2, 3), 5))
-    assert attend.observers == []
+def test_a_receiver_gets_each_call_and_nothing_is_kept() -> None:
+    model = Products()
+    received: list[tuple[str, Tensor]] = []
+    with lens(model, keep=lambda name, call: received.append((name, call.key))) as seen:
+        model(*tensors())
+    assert received[0][0] == ""
+    assert torch.equal(received[0][1], tensors()[1])
+    assert len(seen[""]) == 0
+    with pytest.raises(WorkError, match="No call was kept"):
+        seen[""].weights()
+
+
+@pytest.mark.parametrize("model", [Products(), Calling(attend.attend)], ids=["PyTorch's", "ours"])
+def test_what_a_receiver_raises_ends_the_run(model: nn.Module) -> None:
+    def refuse(name: str, call: AttentionCall) -> None:
+        raise ValueError("a mistake of its own")
+
+    with pytest.raises(ValueError, match="a mistake of its own"), lens(model, keep=refuse):
+        model(*tensors())
+    running = RunningStatistics(sets=lambda name, call: {"first": torch.ones(K + 1, dtype=torch.bool)})
+    with pytest.raises(ShapeError, match=r"The set 'first' has shape \[8\]"), lens(model, keep=running):
+        model(*tensors())
+
+
+@pytest.mark.parametrize("transform", ["vmap", "grad", "fake"])
+@pytest.mark.parametrize("ours", [False, True])
+def test_a_model_inside_of_a_transform_runs_on_and_says_why_it_cannot_be_read(transform: str, ours: bool) -> None:
+    query, key, value = tensors(dtype=torch.float32)
+    model = Calling(attend.attend) if ours else Products()
+
+    def run() -> Any:
+        if transform == "vmap":
+            return torch.vmap(model)(query[None], key[None], value[None])
+        if transform == "grad":
+            return torch.func.grad(lambda one: model(one, key, value).sum())(query)
+        with FakeTensorMode() as mode:
+            return model(*map(mode.from_tensor, (query, key, value))).shape
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # vmap goes entry by entry through the fused kernel, and says so
+        plain = run()
+        with lens(model) as seen:
+            watched = run()
+    assert watched == plain if transform == "fake" else torch.equal(watched, plain)
+    with pytest.raises(WorkError, match=r"ran inside of torch\.func .* Run the model by itself under the lens"):
+        seen[""].weights()

@@ -42,6 +42,21 @@ def test_pieces_of_a_ligature_have_their_own_names_and_the_word_has_it_once() ->
     assert shown(made, "ﬁn") == (["f", "##i", "n"], ["ﬁn"])
 
 
+@pytest.mark.parametrize("normalizer", [normalizers.NFC(), normalizers.NFKC(), normalizers.StripAccents()])
+def test_a_letter_keeps_the_accent_that_a_normalizer_joins_to_it(normalizer: Any) -> None:
+    made = Tokenizer(models.WordPiece({"?": 0, "caf": 1, "##é": 2, "##e": 3, "x": 4, "é": 5, "e": 6}, unk_token="?"))
+    made.normalizer = normalizer
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    text = "cafe\u0301 x e\u0301"
+    assert shown(made, text) == (["caf", "e\u0301", "x", "e\u0301"], ["cafe\u0301", "x", "e\u0301"])
+
+
+def test_an_accent_that_is_a_token_is_shown_once() -> None:
+    made = Tokenizer(models.WordPiece({"?": 0, "e": 1, "##\u0301": 2}, unk_token="?"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    assert shown(made, "e\u0301") == (["e", "\u0301"], ["e\u0301"])
+
+
 def test_bytes_that_a_vocabulary_falls_back_to_keep_their_names() -> None:
     vocab = {"?": 0, "x": 1, **{f"<0x{byte:02X}>": 2 + byte for byte in range(256)}}
     made = Tokenizer(models.BPE(vocab, [], unk_token="?", byte_fallback=True))

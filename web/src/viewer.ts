@@ -6,6 +6,7 @@ import { TILE, Tiles, reference } from "./tiles";
 
 const WORDS = 92; // pixels beside the map for words
 const NUMBERS = 38; // and for numbers
+const OVERHANG = WORDS / 2; // and at the right, where the last slanted word leans
 const LABELLED = 10; // pixels a cell from which on words stand beside it
 const LARGEST = 48;
 const FINEST = 3; // from 8 weights a pixel on, parts are computed; beyond, means are shown
@@ -78,14 +79,16 @@ export class Viewer {
   }
 
   private get area(): { width: number; height: number } {
-    return { width: Math.max(1, this.canvas.clientWidth - this.gutter), height: Math.max(1, this.canvas.clientHeight - this.gutter) };
+    const beside = this.gutter + (this.gutter === WORDS ? OVERHANG : 0);
+    return { width: Math.max(1, this.canvas.clientWidth - beside), height: Math.max(1, this.canvas.clientHeight - this.gutter) };
   }
 
   private get smallest(): number {
     const { map } = this.shown!;
-    const within = (gutter: number) => Math.min(LARGEST,
-      Math.max(1, this.canvas.clientWidth - gutter) / map.columns, Math.max(1, this.canvas.clientHeight - gutter) / map.rows);
-    const worded = within(WORDS);
+    const within = (gutter: number, overhang = 0) => Math.min(LARGEST,
+      Math.max(1, this.canvas.clientWidth - gutter - overhang) / map.columns,
+      Math.max(1, this.canvas.clientHeight - gutter) / map.rows);
+    const worded = within(WORDS, OVERHANG);
     return worded >= LABELLED ? worded : Math.min(within(NUMBERS), LABELLED - 0.01);
   }
 
@@ -247,7 +250,7 @@ export class Viewer {
       pen.translate(x, this.gutter - 6);
       pen.rotate(-Math.PI / 3);
       pen.textAlign = "left";
-      pen.fillText(clipped(pen, word, this.gutter - 4), 0, 0);
+      pen.fillText(clipped(pen, word, this.gutter - 14), 0, 0);
       pen.restore();
     }
   }

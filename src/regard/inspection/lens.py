@@ -25,7 +25,7 @@ from regard.attention.attend import Run
 from regard.attention.autocast import without_autocast
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
-from regard.errors import UnknownNameError, WorkError
+from regard.errors import UnknownNameError, WorkError, counted
 from regard.inspection.capture import Source, Watcher, unseen, untraced
 from regard.inspection.keeping import Deferred, Keeper, Kept, Policy, Unreadable
 from regard.inspection.selection import Choice, computed, in_float32, indices
@@ -55,6 +55,9 @@ class Site(Sequence[AttentionCall]):
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def __repr__(self) -> str:
+        return f"Site({self.name!r}, {counted(len(self), 'call')})"
 
     @overload
     def __getitem__(self, index: int) -> AttentionCall: ...
@@ -139,9 +142,9 @@ def shared_out(calls: list[AttentionCall], queries: Choice) -> list[tuple[Attent
 
 
 def check_one_map(name: str, calls: list[AttentionCall]) -> None:
-    """Raise unless each call looks at the keys of the one before it, and maybe at more."""
+    """Raise unless each call looks at the keys that the one before it could see, and maybe at more."""
     for before, call in itertools.pairwise(calls):
-        if not grows(before.key, call.key):
+        if not (grows(before.key, call.key) or fills(before, call)):
             sizes = sorted({tuple(call.key.shape[:3]) for call in calls})
             kind = f"keys of different shapes {sizes}" if len(sizes) > 1 else "different keys"
             raise WorkError(
@@ -150,6 +153,17 @@ def check_one_map(name: str, calls: list[AttentionCall]) -> None:
             )
     if not calls:
         raise WorkError(f"No call was kept at {name}.")
+
+
+def fills(before: AttentionCall, after: AttentionCall) -> bool:
+    """Say whether all keys that the call before could see are still there: a cache of a fixed size hides the others."""
+    batch, _, keys, _ = before.key.shape
+    mask = before.dense_mask()
+    if mask is None or not mask.any() or len(after.key) != batch or after.key.shape[2] < keys:
+        return False
+    unseen = ~mask.any(dim=(1, 2)).expand(batch, keys)[:, None, :, None]  # [B 1 K 1]
+    first, then = (call.key[:, :, :keys].masked_fill(unseen, 0.0) for call in (before, after))
+    return grows(first, then)
 
 
 def grows(before: Float[Tensor, "B G K D"], after: Float[Tensor, "B J L D"]) -> bool:
@@ -224,12 +238,13 @@ class Lens(Watching, Watcher, Mapping[str, Site]):
                 check_numbers_are_held([*arguments, *options.values()])
                 if source.whole and self.keeper is not None:
                     self.record(name, self.keeper.defer(source.read, arguments, options))
-                else:
-                    with torch.no_grad():
-                        call = source.read(*arguments, **options)
-                    self.take(name, call)
+                    return
+                with torch.no_grad():
+                    call = source.read(*arguments, **options)
             except (ValueError, WorkError) as fault:  # the run goes on; who asks for the call gets the reason
                 self.record(name, Unreadable(fault))
+                return
+        self.take(name, call)
 
     def take(self, name: str, call: AttentionCall) -> None:
         """Keep a call, or pass it on."""
@@ -260,7 +275,7 @@ class Lens(Watching, Watcher, Mapping[str, Site]):
             raise WorkError(f"{unwatched[0]} was not seen: {self.watch.attendance.reason(unwatched[0])}")
         seen = ", ".join(self.sites) or (
             "none: nothing that attends ran under the lens in the thread that opened it, and other threads are not "
-            "watched"
+            "watched, nor functions of attention that an object held before, such as a functools.partial"
         )
         fault = f"belongs to several ({', '.join(alike)})" if alike else "was not seen"
         raise UnknownNameError(f"The site {name!r} {fault}. The sites seen are: {seen}.")
@@ -275,6 +290,9 @@ class Lens(Watching, Watcher, Mapping[str, Site]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)
+
+    def __repr__(self) -> str:
+        return f"Lens of {counted(len(self), 'site')}: {list(self)}"
 
     def __len__(self) -> int:
         return len(self.sites)

@@ -1,7 +1,7 @@
 """A part of a call: the batch entries, heads and queries that somebody asks for, and no others computed."""
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
@@ -52,7 +52,12 @@ def check_call(given: object) -> None:
 
 
 def check_calls(given: object) -> None:
-    """Raise if this is a single call where several are wanted."""
+    """Raise if this is a single call, or a lens with many sites, where the calls of one site are wanted."""
+    if isinstance(given, Mapping):
+        raise OptionError(
+            f"The calls of one site are wanted here, lens[name]; this is of type {type(given).__name__}, of "
+            f"{len(given)} sites."
+        )
     if isinstance(given, AttentionCall):
         raise OptionError("Several calls are wanted here, such as the site lens[name]; this is one. Give [call].")
 

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from regard.inspection.capture import untraced
+
 REMEDIES = {"sdpa": "_supports_sdpa", "flex_attention": "_supports_flex_attn"}
 """What the lens sees of the library transformers, with what says that a model can run it; the first is preferred."""
 
@@ -48,7 +50,7 @@ class Attendance:
         def hook(module: nn.Module, _: Any) -> None:
             (ran if threading.get_ident() == thread else elsewhere).add(name)
 
-        return hook
+        return untraced(hook)
 
     def missing(self, seen: Collection[str]) -> list[str]:
         """Return the innermost modules that ran and made no call that was seen, nor did one within or beside them."""

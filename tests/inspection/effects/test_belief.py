@@ -1,9 +1,13 @@
 """Belief: each number against interventions written out, and what is flagged on heads of which all is known."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
+from regard.attention.attend import Attention
+from regard.attention.normalizers import Normalizer, Softmax, Sparsemax
 from regard.attention.ways import reference
 from regard.errors import OptionError, WorkError
 from regard.inspection.effects.belief import Belief, measure_belief, rank_correlation, total_variation
@@ -43,6 +47,22 @@ def test_a_head_that_looks_evenly_is_flagged() -> None:
     assert "even weights do as well" in found.doubts()
     assert "the most attended token matters no more than another" in found.doubts()
     assert "Doubtful: " in str(found)
+
+
+@pytest.mark.parametrize("normalizer", [Softmax(), Sparsemax()], ids=["softmax", "sparsemax"])
+def test_a_head_so_sharp_that_it_uses_one_key_is_believed(normalizer: Normalizer) -> None:
+    model, tokens = PlantedCopy(), texts()
+    layer: Any = model.get_submodule("layers.1")
+    with torch.no_grad():
+        layer.query_key_value.weight[HEAD * LENGTH : (HEAD + 1) * LENGTH] *= 400  # other weights are exactly zero
+    layer.attention = Attention(normalizer=normalizer)
+    with torch.no_grad(), lens(model) as seen:
+        model(tokens)
+    assert (seen[SITE].weights(heads=HEAD)[..., 1:, :] > 0).sum(-1).eq(1).all()
+    found = measured(model, "layers.1", HEAD, tokens)
+    assert found.erased_most > 0.5
+    assert found.erased_random < 0.1
+    assert found.doubts() == []
 
 
 def test_heads_that_do_nothing_are_flagged() -> None:
@@ -97,6 +117,10 @@ def test_an_output_that_changes_by_itself_is_told() -> None:
     model, tokens = PlantedCopy(), texts()
     with pytest.raises(WorkError, match=r"changes from run to run though nothing was changed\. Call model\.eval\(\)"):
         measure_belief(model, lambda: model(tokens) + torch.rand(()) * torch.arange(7.0), "layers.0")
+    with pytest.raises(
+        OptionError, match=r"output\(\) must return what is compared as a tensor, .* it returned dict\."
+    ):
+        measure_belief(model, lambda: {"logits": model(tokens)}, "layers.0")  # type: ignore[arg-type, return-value]
     with pytest.raises(OptionError, match=r"draws must be at least 1 and keys at least 0; they are 0 and 32\."):
         measure_belief(model, lambda: model(tokens), "layers.0", draws=0)
 

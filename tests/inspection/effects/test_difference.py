@@ -114,7 +114,7 @@ def test_what_cannot_be_compared_is_told() -> None:
         OptionError, match=r"Of the other model: The site 'decoder\.0\.self_attention' was not seen\. The"
     ):
         differences(model, recurrent(), run, names=pairs)
-    with pytest.raises(WorkError, match=r"No attention of the model ran"):
+    with pytest.raises(WorkError, match=r"No attention of the model ran\. Let run\(model\) run"):
         differences(torch.nn.Linear(2, 3), torch.nn.Linear(2, 3), lambda one: one(torch.ones(2)))
     wrong = torch.ones(2, 5)
     with pytest.raises(

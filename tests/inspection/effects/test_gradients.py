@@ -75,5 +75,5 @@ def test_an_objective_apart_from_the_model_is_told() -> None:
     model, tokens = PlantedCopy(), texts()
     with pytest.raises(WorkError, match=r"no gradient"):
         gradient_maps(model, lambda: model(tokens).sum().detach())
-    with pytest.raises(WorkError, match=r"No attention of the model ran"):
+    with pytest.raises(WorkError, match=r"No attention of the model ran\. Let objective\(\) run"):
         gradient_maps(model, lambda: torch.ones((), requires_grad=True))

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import flex_attention
 
 from regard.attention import attend
 from regard.attention.attend import Attention
@@ -41,6 +42,34 @@ class Plain(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         result: Tensor = self.attention(query, self.attention.remember(key, value))
         return result
+
+
+class ProductAttention(nn.Module):
+    """A module that a lens expects a call of, by its name."""
+
+    def forward(self, states: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(states, states, states)
+
+
+class Watched(nn.Module):
+    """A model with such a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = ProductAttention()
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.attention(states)  # type: ignore[no-any-return]
+
+
+class WithLogSums(nn.Module):
+    """FlexAttention, which returns the logarithms of its sums too."""
+
+    def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        context, aside = flex_attention.flex_attention(
+            states, states, states, return_aux=flex_attention.AuxRequest(lse=True)
+        )
+        return context, aside.lse  # type: ignore[return-value]
 
 
 def tensors() -> tuple[Tensor, Tensor, Tensor]:
@@ -243,6 +272,37 @@ def test_a_change_that_met_no_call_is_told() -> None:
         OptionError, match=r"The model has no module 'decoder\.7'\. A change is given for a module that"
     ):
         intervene(model, {"decoder.7": HeadsOff()})
+    with pytest.raises(
+        OptionError, match=r"The change for 'decoder\.0' must be a function .* HeadsOff\(\[0\]\); it is 3"
+    ):
+        intervene(model, {"decoder.0": 3})  # type: ignore[dict-item]
+    with pytest.raises(
+        OptionError, match=r"The calls of one site are wanted here, lens\[name\]; .* Lens, of 0 sites\."
+    ):
+        Patched(lens(model))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("change", [evened(), Hidden(torch.zeros((), dtype=torch.bool)), lambda call, run: call.query])
+def test_a_lens_sees_the_call_that_is_changed_whichever_is_opened_first(change: attend.Observer, inside: bool) -> None:
+    model = Watched()
+    states = torch.randn(2, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    seen, changed = lens(model), intervene(model, {"attention": change})
+    with changed if inside else seen, seen if inside else changed:
+        model(states)
+    wanted = torch.softmax(states @ states.mT / 5**0.5, dim=-1)
+    assert torch.allclose(seen["attention"].weights(), wanted)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
+def test_what_a_function_returns_beside_the_context_stays_where_all_heads_are_replaced() -> None:
+    model = WithLogSums()
+    states = torch.randn(2, 3, 5, 16)
+    _, plain = model(states)
+    with intervene(model, {"": evened()}):
+        context, sums = model(states)
+    assert torch.allclose(context, states.mean(2, keepdim=True).expand_as(states), atol=1e-6)
+    assert torch.equal(sums, plain)
 
 
 @pytest.mark.parametrize(
@@ -250,6 +310,9 @@ def test_a_change_that_met_no_call_is_told() -> None:
     [
         (HeadsOff([1, 3]), r"At attention: there is no head 3; heads are counted from 0 to 2\."),
         (HeadsOff(1), r"At attention: heads must be several numbers, .*; it is 1\. Give \[1\]\."),  # type: ignore[arg-type]
+        (HeadsOff([0.5]), r"At attention: heads must be a whole number, .* it is \[0\.5\]\."),  # type: ignore[list-item]
+        (HeadsOff([True, False]), r"At attention: heads must be a whole number, .* it is \[True, False\]\."),
+        (Scaled("2"), r"the factor must be a number or a tensor; it is '2'\."),  # type: ignore[arg-type]
         (Scaled(torch.ones(2)), r"the factor is \[2\] and does not broadcast to \[2, 3, 5, 1\]"),
         (Scaled(torch.ones(4, 1, 1, 1, 1)), r"the factor is \[4, 1, 1, 1, 1\] and does not"),
         (Replaced(torch.ones(5, 6)), r"weights must broadcast to \[2, 3, 5, 7\], .* it is \[5, 6\]"),
@@ -257,6 +320,12 @@ def test_a_change_that_met_no_call_is_told() -> None:
         (Rewritten(lambda weights, call: weights[..., 1:]), r"what rewrite returned must broadcast .* \[2, 3, 5, 6\]"),
         (Rewritten(lambda weights, call: None), r"what rewrite returned must be a tensor; .* NoneType"),  # type: ignore
         (Hidden(torch.ones(5, 7)), r"hidden is torch\.float32 of shape \[5, 7\]; it must be boolean"),
+        (Hidden([True] * 7), r"At attention: hidden must be a tensor of booleans; it is of type list\."),  # type: ignore
+        (lambda call, run: None, r"At attention: a change must return the context, a tensor; it returned NoneType\."),
+        (
+            lambda call, run: run(call)[:, :2],
+            r"At attention: a change must return a context \[2, 3, 5, 11\]; it returned one \[2, 2, 5, 11\]\.",
+        ),
         (ValuesOff(torch.ones(5, dtype=torch.bool)), r"off is torch\.bool of shape \[5\].* broadcast to \[2, 3, 7\]"),
     ],
 )

@@ -134,6 +134,11 @@ def test_grouped_heads_that_would_be_uneven_are_told() -> None:
     ("heads", "message"),
     [
         ({"encoder.0.self_attention": [3]}, r"encoder\.0\.self_attention has heads 0 to 2, counted as they are now"),
+        (
+            {"encoder.0.self_attention": [0.5]},
+            r"heads of encoder\.0\.self_attention must be a whole number, .* it is \[0\.5",
+        ),
+        ({"encoder.0.self_attention": [True, False]}, r"heads of encoder\.0\.self_attention must be a whole number"),
         ({"encoder.0.self_attention": [1, 1]}, r"asked to lose 1, 1\. Name each once\."),
         ({"encoder.0.self_attention": [0, 1, 2]}, r"cannot lose all of its 3 heads\. Leave one"),
         (
@@ -155,6 +160,8 @@ def test_what_cannot_be_pruned_is_told_and_nothing_is_pruned(heads: dict[str, li
     with pytest.raises(OptionError, match=message):
         prune(model, {"decoder.0.cross_attention": [0]} | heads)
     assert pruned_heads(model) == {}
+    with pytest.raises(OptionError, match=r"heads must name modules, .* it is of type list\."):
+        prune(model, [0])  # type: ignore[arg-type]
 
 
 def test_parts_with_parameters_of_their_own_are_not_cut_in_silence() -> None:

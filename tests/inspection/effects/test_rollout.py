@@ -102,6 +102,7 @@ def test_what_rollout_cannot_go_through_is_told() -> None:
     layers = [site[0] for site in seen().values()]
     with pytest.raises(OptionError, match=r"There is no query 11; they are counted from 0 to 10\."):
         rollout(layers, queries=[3, 11])
+    assert torch.equal(rollout(layers, queries=3), rollout(layers, queries=[3]))  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=r"residual must lie between 0 and 1; it is 1\.5\."):
         rollout(layers, residual=1.5)
 

@@ -1,14 +1,17 @@
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from regard.attention.biases import TensorBias
-from regard.attention.normalizers import Normalizer, Sigmoid, SinkSoftmax
+from regard.attention.normalizers import Normalizer, Sigmoid, SinkSoftmax, Softmax
 from regard.attention.patterns import Causal
 from regard.attention.ways import reference
 from regard.errors import OptionError, ShapeError
+from regard.inspection.lens import Site
 from regard.inspection.pictures import atlas
 from regard.inspection.pictures.atlas import WHOLE, Patches, Side, panel
+from regard.inspection.pictures.atlas_page import pack
 from tests.inspection.atlases import a_call, a_panel, a_side
 
 
@@ -126,11 +129,36 @@ def test_weights_that_are_no_numbers_are_refused_with_layer_and_head() -> None:
         panel({"a": [call._replace(query=query)]}, a_side(13), a_side(17))
 
 
+@pytest.mark.parametrize(("factor", "told"), [(2.5, r"between 0.* and 2\.5"), (-1.0, r"between -1 and -?0")])
+def test_weights_that_are_no_shares_are_refused_instead_of_being_cut_off(factor: float, told: str) -> None:
+    class Times(Normalizer):
+        def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+            return Softmax()(1e3 * scores, mask) * factor
+
+    with pytest.raises(
+        OptionError, match=rf"a: weights of head 0, 1, 2 lie {told}; the page shows shares from 0 to 1\."
+    ):
+        panel({"a": [a_call(normalizer=Times())]}, a_side(13), a_side(17))
+
+
 def test_no_sites_and_texts_that_did_not_run_are_refused() -> None:
     with pytest.raises(OptionError, match="a panel needs 1 site at least, and there are 0"):
         panel({}, a_side(13))
     with pytest.raises(OptionError, match=r"entry \(2\) must be from 0 to 1"):
         panel({"a": [a_call()]}, a_side(13), a_side(17), entry=2)
+
+
+def test_what_is_no_side_and_no_sites_is_told_in_words() -> None:
+    site = Site("a")
+    with pytest.raises(OptionError, match=r"A text is given as Side\(tokens=\[\.\.\.\]\); this is of type list\."):
+        panel({"a": [a_call()]}, ["a"] * 13)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"sites must be a lens or .* it is of type Site\."):
+        panel(site, a_side(13))  # type: ignore[arg-type]
+    for wrong in ("abc", [1, 2, 3]):
+        with pytest.raises(OptionError, match=r"tokens must be texts, one a token, such as .*; they are "):
+            Side(tokens=wrong)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"a page takes several panels; this is one\. Give \[panel\]\."):
+        pack(a_panel(), title="one")  # type: ignore[arg-type]
 
 
 def test_words_and_patches_must_fit_the_tokens() -> None:

@@ -184,7 +184,7 @@ class TestTokens:
         first, second = (page.page.locator(f".rows .token >> nth={i}").bounding_box()["x"] for i in (0, 1))
         assert first > second
         box = page.page.locator(".viewer canvas").bounding_box()
-        page.page.mouse.move(box["x"] + box["width"] - 3, box["y"] + 95)
+        page.page.mouse.move(box["x"] + box["width"] - 60, box["y"] + 95)
         assert page.text(".readout").startswith("قدماي (0) ← قدماي (0)")
         page.page.focus(".viewer canvas")
         page.press("ArrowLeft")
@@ -342,6 +342,20 @@ class TestLook:
         side = Side(tokens=["a" * 300, "日本" * 90, *(f"x{i}" for i in range(11))])
         page = opened(a_panel(side=side, name="n" * 200), a_panel(7, side=a_picture()), width=width)
         assert page.page.evaluate("document.documentElement.scrollWidth") == width
+
+    @pytest.mark.parametrize("word", ["أنطونيوباكستان", "w" * 40], ids=["from right to left", "from left to right"])
+    def test_slanted_words_of_the_last_column_are_not_cut_off(self, opened: Open, word: str) -> None:
+        page = opened(a_panel(side=Side(tokens=[word] * 13)))
+        drawn = """(() => { const canvas = document.querySelector('.viewer canvas');
+            const edge = canvas.getContext('2d').getImageData(canvas.width - 2, 0, 2, canvas.height).data;
+            return edge.some((value, place) => place % 4 === 3 && value > 0); })()"""
+        assert page.page.evaluate(drawn) is False
+
+    def test_the_footer_keeps_its_distance(self, opened: Open) -> None:
+        assert (
+            opened(a_panel()).page.evaluate("parseFloat(getComputedStyle(document.querySelector('footer')).marginTop)")
+            > 20
+        )
 
     def test_dark_and_light_are_those_of_the_system(self, opened: Open) -> None:
         background = "getComputedStyle(document.querySelector('#atlas')).backgroundColor"

@@ -48,6 +48,16 @@ def test_the_strong_cell_stands_in_its_row_and_column() -> None:
     assert cells[2, 0] - cells[0, 0] == pytest.approx([2 * cell, 0], abs=2)
 
 
+def test_the_heading_of_the_scale_stands_apart_from_its_numbers() -> None:
+    for one in (one_hot(3, 5, 1, 2), one_hot(1, 1, 0, 0)):
+        found = pixels(draw_png(one))
+        beside = found[:, -round(0.5 * DPI) :]  # right of the colors
+        edges = np.diff((beside < 240).any(axis=(1, 2)).astype(int))
+        begins, ends = (edges == 1).nonzero()[0], (edges == -1).nonzero()[0]
+        assert len(begins) == 4  # lines: weight, 1.0, 0.5, 0.0
+        assert begins[1] - ends[0] > 0.04 * DPI
+
+
 def test_cells_have_sharp_edges() -> None:
     found = places(draw_png(one_hot(3, 5, 1, 2)), PAPER[-1])
     beside = found[found[:, 1] < found[:, 1].max() - 30]  # without the scale at the right edge

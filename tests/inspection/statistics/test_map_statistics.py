@@ -185,8 +185,12 @@ def test_what_does_not_fit_is_named() -> None:
         map_statistics(call, links=[[(7, 2)], []])
     with pytest.raises(ShapeError, match=r"links are of 1 batch entries and the call has 2"):
         map_statistics(call, links=[[]])
-    with pytest.raises(OptionError, match=r"top must be 0 or more; it is -1"):
+    with pytest.raises(OptionError, match=r"top must be a whole number, 0 or more; it is -1"):
         map_statistics(call, top=-1)
+    with pytest.raises(OptionError, match=r"top must be a whole number, 0 or more; it is 1\.5"):
+        map_statistics(call, top=1.5)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"The set 'first' must be a tensor of booleans; it is of type list"):
+        map_statistics(call, sets={"first": [True] * 7})  # type: ignore[dict-item]
 
 
 def test_steps_of_a_decoder_join_to_the_statistics_of_their_map() -> None:

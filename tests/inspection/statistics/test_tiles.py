@@ -15,7 +15,7 @@ from regard.errors import OptionError
 from regard.inspection.selection import computed
 from regard.inspection.statistics import strips as strips_file
 from regard.inspection.statistics.tiles import tiles
-from tests.inspection.calls import call_of
+from tests.inspection.calls import call_of, without_keys
 
 
 def block_means(weights: Tensor, rows: int, columns: int) -> Tensor:
@@ -95,8 +95,9 @@ def test_a_part_beyond_the_map_is_refused(given: dict[str, Any], told: str) -> N
 def test_an_empty_map_has_empty_tiles() -> None:
     assert tiles(call_of(batch=0), 2, 3).shape == (0, 3, 2, 3)
     assert tiles(call_of(queries=0), 2, 3).shape == (2, 3, 0, 3)
+    assert tiles(without_keys(call_of()), 2, 3).shape == (2, 3, 2, 0)
 
 
 def test_no_tiles_are_refused() -> None:
-    with pytest.raises(OptionError, match=r"rows of tiles must be 1 or more; it is 0"):
+    with pytest.raises(OptionError, match=r"rows of tiles must be a whole number, 1 or more; it is 0"):
         tiles(call_of(queries=5, keys=7), 0)

@@ -34,7 +34,8 @@ def finished(call: AttentionCall, pairs: Float[Tensor, "B H Q K"]) -> Float[Tens
 
 def weights(call: AttentionCall) -> Float[Tensor, "B H Q K"]:
     """Return how much each query uses each key, before dropout."""
-    return call.normalizer(scores(call), call.dense_mask())
+    found = scores(call)
+    return call.normalizer(found, call.dense_mask()) if found.shape[-1] else found
 
 
 def mix(weights: Float[Tensor, "B H Q K"], value: Float[Tensor, "B G K D"]) -> Float[Tensor, "B H Q D"]:

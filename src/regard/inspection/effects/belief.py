@@ -17,7 +17,16 @@ from regard.attention.attend import Run
 from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.errors import OptionError, WorkError
-from regard.inspection.effects.interventions import Change, HeadsOff, Hidden, ValuesOff, evened, head_numbers, intervene
+from regard.inspection.effects.interventions import (
+    Change,
+    HeadsOff,
+    Hidden,
+    ValuesOff,
+    even_weights,
+    evened,
+    head_numbers,
+    intervene,
+)
 from regard.inspection.selection import in_float32
 
 NOTHING = 1e-6
@@ -37,7 +46,7 @@ class Belief:
     Attributes:
         site: The module.
         heads: Which heads; None is all.
-        erased_most: The key that each query used most was hidden, and the others took its weight.
+        erased_most: The key that each query used most was hidden, and the others that it may see took its weight.
         erased_random: Another key that it used was, the mean over several draws.
         off: The heads added nothing.
         even: They looked at all that they may see alike.
@@ -142,6 +151,11 @@ def measure_belief(
         return run(call)
 
     plain = output()
+    if not isinstance(plain, Tensor):
+        raise OptionError(
+            f"output() must return what is compared as a tensor, such as model(...).logits; it returned "
+            f"{type(plain).__name__}."
+        )
     if change_by(note) > NOTHING:
         raise WorkError(
             "The output changes from run to run though nothing was changed. Call model.eval(), fix the seed."
@@ -166,7 +180,8 @@ def measure_belief(
 class Erased:
     """One key hidden from each query: the one that it uses most, or with a generator another that it uses.
 
-    A query that may look at one key alone keeps it.
+    A query that may look at one key alone keeps it. One that uses a single key of several, as sparsemax and sharp heads
+    do, loses it and must look elsewhere; no other that it uses can then be hidden.
     """
 
     heads: Sequence[int] | None = None
@@ -176,9 +191,9 @@ class Erased:
         """Hide the key."""
         weights = reference.weights(in_float32(call))
         most = nn.functional.one_hot(weights.argmax(-1), weights.shape[-1]).bool()
-        others = (weights > 0) & ~most
-        erased = most
+        erased, others = most, (even_weights(call) > 0) & ~most
         if self.generator is not None:
+            others = (weights > 0) & ~most
             luck = torch.rand(weights.shape, generator=self.generator).to(weights.device)
             erased = nn.functional.one_hot((luck + others).argmax(-1), weights.shape[-1]).bool()
         return Hidden(erased & others.any(-1, keepdim=True), self.heads)(call, run)

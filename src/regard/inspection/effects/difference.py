@@ -66,7 +66,7 @@ def differences(
         with lens(other) as second:
             run(other)
         pairs = {name: name for name in first} if names is None else dict(names)
-        check_seen(pairs)
+        check_seen(pairs, "run(model)")
         return {
             name: difference(place(first, name, "one"), place(second, pair, "other"), name, queries)
             for name, pair in pairs.items()

@@ -109,8 +109,8 @@ def gradient_maps(model: nn.Module, objective: Callable[[], Tensor]) -> dict[str
 
     with torch.enable_grad(), NamedCalls(model, traced):
         value = objective()
-    check_seen(noted)
-    check_loss(value, needs_gradient=True)
+    check_seen(noted, "objective()")
+    check_loss(value, needs_gradient=True, name="objective")
     contexts = [context for _, _, context in noted]
     slopes = torch.autograd.grad(value, contexts, allow_unused=True, materialize_grads=True)
     for (name, call, _), slope in zip(noted, slopes, strict=True):

@@ -112,20 +112,22 @@ def ranked(importance: Mapping[str, Float[Tensor, "H"]]) -> list[RankedHead]:
     return sorted(heads, key=lambda head: -head.importance)
 
 
-def check_loss(value: Tensor, *, needs_gradient: bool) -> None:
-    """Raise if this is no loss."""
+def check_loss(value: Tensor, *, needs_gradient: bool, name: str = "loss") -> None:
+    """Raise if this is no loss, or what else is asked for by this name."""
     if not isinstance(value, Tensor):
-        raise OptionError(f"loss must return one number as a tensor; it returned {value!r}.")
+        raise OptionError(f"{name} must return one number as a tensor; it returned {value!r}.")
     if value.numel() != 1:
-        raise OptionError(f"loss must return one number, the sum over the batch; it returned {list(value.shape)}.")
+        which = ", the sum over the batch" if name == "loss" else ""
+        raise OptionError(f"{name} must return one number{which}; it returned {list(value.shape)}.")
     if needs_gradient and not value.requires_grad:
         raise WorkError(
-            "The loss has no gradient with regard to the heads: it was computed under torch.no_grad or from copies. "
+            f"The {name} has no gradient with regard to the heads: it was computed under torch.no_grad or from copies. "
             "Compute it from what the model returns, with gradients on."
         )
 
 
-def check_seen(found: Sized) -> None:
-    """Raise if there was nothing to measure."""
+def check_seen(found: Sized, function: str = "loss(batch)") -> None:
+    """Raise if there was nothing to measure, since this function ran nothing."""
     if not found:
-        raise WorkError("No attention of the model ran, or there was no batch. Let loss(batch) run this very model.")
+        why = ", or there was no batch" if function == "loss(batch)" else ""
+        raise WorkError(f"No attention of the model ran{why}. Let {function} run this very model.")

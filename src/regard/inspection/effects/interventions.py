@@ -20,7 +20,7 @@ from regard.attention.call import AttentionCall
 from regard.attention.ways import reference
 from regard.errors import OptionError, WorkError
 from regard.inspection.named_calls import NamedCalls
-from regard.inspection.selection import check_calls, in_float32
+from regard.inspection.selection import check_calls, in_float32, whole_numbers
 from regard.inspection.watch import own_name
 
 Change = Observer
@@ -39,6 +39,12 @@ class Intervention:
                 f"The model has no module {', '.join(map(repr, unknown))}. A change is given for a module that "
                 f"attends, such as those that `regard.lens` names, or for one above: {some}."
             )
+        for name, change in changes.items():
+            if not callable(change):
+                raise OptionError(
+                    f"The change for {name!r} must be a function of (call, run) or one of `interventions`, such as "
+                    f"HeadsOff([0]); it is {change!r}."
+                )
         self.changes = changes
         self.met: set[str] = set()
 
@@ -79,16 +85,36 @@ def applied(change: Change, run: Run, name: str) -> Run:
     """Put a change around a way; what it refuses is told with the place."""
 
     def changed(call: AttentionCall) -> Tensor:
+        runs = 0
+
+        def counted(call: AttentionCall) -> Tensor:
+            nonlocal runs
+            runs += 1
+            return run(call)
+
         try:
-            return change(call, run)
+            context = change(call, counted)
+            check_context(context, call)
         except MisfitError as error:
             raise OptionError(f"At {name}: {error}") from error
+        if not runs:  # a lens that was opened before still sees the call, and functions return what they do beside
+            run(call)
+        return context
 
     return changed
 
 
 class MisfitError(OptionError):
     """A change does not fit a call; told again with the place."""
+
+
+def check_context(context: object, call: AttentionCall) -> None:
+    """Raise if what a change returned cannot be the context of a call."""
+    if not isinstance(context, Tensor):
+        raise MisfitError(f"a change must return the context, a tensor; it returned {type(context).__name__}.")
+    size = (*call.query.shape[:3], call.value.shape[3])
+    if context.shape != size:
+        raise MisfitError(f"a change must return a context {list(size)}; it returned one {list(context.shape)}.")
 
 
 def head_numbers(heads: Sequence[int] | None, call: AttentionCall) -> list[int]:
@@ -98,10 +124,14 @@ def head_numbers(heads: Sequence[int] | None, call: AttentionCall) -> list[int]:
         return list(range(number))
     if isinstance(heads, int):
         raise MisfitError(f"heads must be several numbers, or None for all; it is {heads}. Give [{heads}].")
-    wrong = [head for head in heads if not 0 <= head < number]
+    try:
+        named = whole_numbers("heads", heads)
+    except OptionError as error:
+        raise MisfitError(str(error)) from error
+    wrong = [head for head in named if not 0 <= head < number]
     if wrong:
         raise MisfitError(f"there is no head {', '.join(map(str, wrong))}; heads are counted from 0 to {number - 1}.")
-    return sorted(set(heads))
+    return sorted(set(named))
 
 
 def only(
@@ -148,6 +178,8 @@ class Scaled:
     def __call__(self, call: AttentionCall, run: Run) -> Tensor:
         """Scale the context, which is the same, since mixing is linear."""
         size = (*call.query.shape[:3], 1)
+        if not isinstance(self.factor, Tensor | int | float):
+            raise MisfitError(f"the factor must be a number or a tensor; it is {self.factor!r}.")
         if isinstance(self.factor, Tensor) and not broadcasts(self.factor.shape, size):
             raise MisfitError(f"the factor is {list(self.factor.shape)} and does not broadcast to {list(size)}.")
         context = run(call)
@@ -201,6 +233,17 @@ def check_weights(name: str, given: object, call: AttentionCall) -> None:
         )
 
 
+def check_pairs(name: str, given: object, size: Sequence[int], axes: str) -> None:
+    """Raise if this is no tensor of booleans over these axes of a call."""
+    if not isinstance(given, Tensor):
+        raise MisfitError(f"{name} must be a tensor of booleans; it is of type {type(given).__name__}.")
+    if given.dtype != torch.bool or not broadcasts(given.shape, size):
+        raise MisfitError(
+            f"{name} is {given.dtype} of shape {list(given.shape)}; it must be boolean and broadcast to {list(size)}, "
+            f"the axes {axes} of the call."
+        )
+
+
 def broadcasts(shape: Sequence[int], size: Sequence[int]) -> bool:
     """Say whether a shape can be spread to a size."""
     pairs = zip(reversed(shape), reversed(size), strict=False)
@@ -249,11 +292,7 @@ class Hidden:
     def __call__(self, call: AttentionCall, run: Run) -> Tensor:
         """Normalize the scores with a narrower mask."""
         size = (*call.query.shape[:3], call.key.shape[2])
-        if self.hidden.dtype != torch.bool or not broadcasts(self.hidden.shape, size):
-            raise MisfitError(
-                f"hidden is {self.hidden.dtype} of shape {list(self.hidden.shape)}; it must be boolean and broadcast "
-                f"to {list(size)}, the axes [batch, heads, queries, keys] of the call."
-            )
+        check_pairs("hidden", self.hidden, size, "[batch, heads, queries, keys]")
         seen = ~self.hidden.to(call.query.device).expand(size)
 
         def narrowed() -> Tensor:
@@ -278,11 +317,7 @@ class ValuesOff:
     def __call__(self, call: AttentionCall, run: Run) -> Tensor:
         """Mix by the weights without what goes to these keys."""
         size = (*call.query.shape[:2], call.key.shape[2])
-        if self.off.dtype != torch.bool or not broadcasts(self.off.shape, size):
-            raise MisfitError(
-                f"off is {self.off.dtype} of shape {list(self.off.shape)}; it must be boolean and broadcast to "
-                f"{list(size)}, the axes [batch, heads, keys] of the call."
-            )
+        check_pairs("off", self.off, size, "[batch, heads, keys]")
         off = self.off.to(call.query.device).expand(size)
 
         def zeroed() -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from regard.errors import OptionError
 from regard.inspection.effects.head_layouts import Layout, layout_of
+from regard.inspection.selection import whole_numbers
 
 
 class Prunable:
@@ -109,7 +110,7 @@ def prune(model: nn.Module, heads: Mapping[str, Sequence[int]]) -> None:
     Raises:
         OptionError: A module is not known or has no such heads, or would lose all of them.
     """
-    found = [(prunable(model, name), list(gone)) for name, gone in heads.items() if len(gone)]
+    found = [(prunable(model, name), gone) for name, gone in named_heads(heads).items() if gone]
     names = [site.name for site, _ in found]
     if len(set(names)) < len(names):
         raise OptionError(f"heads names a module twice: {', '.join(names)}. Name each once.")
@@ -119,6 +120,13 @@ def prune(model: nn.Module, heads: Mapping[str, Sequence[int]]) -> None:
         if site.layout.shares_bias:
             give_own_bias(model, site.name, site.layout.shares_bias)
         site.cut(gone)
+
+
+def named_heads(heads: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """Return heads as whole numbers by module, or raise where they are given otherwise."""
+    if not isinstance(heads, Mapping):
+        raise OptionError(f"heads must name modules, {{name: [0, 2]}}; it is of type {type(heads).__name__}.")
+    return {name: whole_numbers(f"heads of {name}", gone) for name, gone in heads.items()}
 
 
 def pruned_heads(model: nn.Module) -> dict[str, list[int]]:

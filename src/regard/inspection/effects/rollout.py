@@ -17,7 +17,7 @@ from regard.attention.ways import reference
 from regard.attention.ways.blocks import by_rows
 from regard.errors import OptionError, ShapeError
 from regard.inspection.effects.gradients import GradientCall, GradientMap
-from regard.inspection.selection import check_call, in_float32
+from regard.inspection.selection import check_call, in_float32, whole_numbers
 
 BLOCK = 256
 """Queries whose weights are computed at once."""
@@ -76,10 +76,11 @@ def through(rows: Float[Tensor, "B R N"], parts: Sequence[One], compute: Callabl
 def chosen_rows(call: AttentionCall, queries: Sequence[int] | None) -> Float[Tensor, "B R N"]:
     """Return a row with a 1 at its own position for each of the queries."""
     batch, _, length, _ = call.query.shape
+    queries = None if queries is None else whole_numbers("queries", queries)
     wrong = [query for query in queries or () if not 0 <= query < length]
     if wrong:
         raise OptionError(f"There is no query {', '.join(map(str, wrong))}; they are counted from 0 to {length - 1}.")
-    chosen = torch.arange(length) if queries is None else torch.tensor(list(queries), dtype=torch.long)
+    chosen = torch.arange(length) if queries is None else torch.tensor(queries, dtype=torch.long)
     kind = torch.promote_types(call.query.dtype, torch.float32)
     rows = torch.nn.functional.one_hot(chosen, length).to(dtype=kind, device=call.query.device)
     return rows.expand(batch, -1, -1)

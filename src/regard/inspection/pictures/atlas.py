@@ -72,6 +72,10 @@ class Side:
     spelled: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.tokens, str) or not all(isinstance(token, str) for token in self.tokens):
+            raise OptionError(
+                f"tokens must be texts, one a token, such as ['my', 'feet']; they are {self.tokens!r:.60}."
+            )
         if self.words is not None and len(self.words) != len(self.tokens):
             raise ShapeError(f"words names {len(self.words)} tokens and there are {len(self.tokens)}: name each.")
         if self.spelled is not None and len(self.spelled) <= max(self.words or [-1]):
@@ -167,6 +171,14 @@ def panel(
         OptionError: There are no sites, or `exact` names what is not there.
     """
     columns = rows if columns is None else columns
+    for side in (rows, columns):
+        if not isinstance(side, Side):
+            raise OptionError(f"A text is given as Side(tokens=[...]); this is of type {type(side).__name__}.")
+    if not isinstance(sites, Mapping):
+        raise OptionError(
+            f"sites must be a lens or {{name: lens[name]}}, the calls of each layer; it is of type "
+            f"{type(sites).__name__}."
+        )
     if not sites:
         raise OptionError("a panel needs 1 site at least, and there are 0: run the model under a lens first.")
     size = (len(rows.tokens), len(columns.tokens))
@@ -227,13 +239,21 @@ def _blocks(
             start += block.query.shape[2]
 
 
-def check_finite(site: str, seen: Float[Tensor, "H q K"]) -> None:
-    """Raise if weights of a layer are no numbers that could be shown."""
+def check_shares(site: str, seen: Float[Tensor, "H q K"]) -> None:
+    """Raise if weights of a layer are no numbers that could be shown, or none from 0 to 1."""
     wrong = (~seen.isfinite()).flatten(1).any(dim=1).nonzero().flatten().tolist()
     if wrong:
         raise OptionError(
             f"{site}: weights of head {', '.join(map(str, wrong))} are not finite. Look for what became NaN before, or "
             "choose other layers."
+        )
+    step = 1 / WHOLE
+    beyond = ((seen < -step) | (seen > 1 + step)).flatten(1).any(dim=1).nonzero().flatten().tolist()
+    if beyond:
+        low, high = float(seen.min()), float(seen.max())
+        raise OptionError(
+            f"{site}: weights of head {', '.join(map(str, beyond))} lie between {low:.4g} and {high:.4g}; the page "
+            "shows shares from 0 to 1. Leave this layer out; the lens has its weights."
         )
 
 
@@ -249,7 +269,7 @@ def _charts(site: str, calls: Sequence[AttentionCall], size: tuple[int, int], ke
     sharp = torch.zeros(heads, dtype=torch.float64)
     for start, seen, unseen in _blocks(calls):
         stop = start + seen.shape[1]
-        check_finite(site, seen)
+        check_shares(site, seen)
         pooled = _pooled(seen, along, tiles[1])  # [H q C]
         sharp += pooled.amax(dim=-1).sum(dim=-1).double().cpu()
         sums.index_add_(1, torch.arange(start, stop) // down, pooled.double().cpu())

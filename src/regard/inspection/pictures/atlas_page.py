@@ -58,6 +58,8 @@ def build_atlas(panels: Sequence[Panel], *, title: str) -> str:
 
 def pack(panels: Sequence[Panel], *, title: str) -> Packed:
     """Lay panels out as plain data and deflated pieces."""
+    if isinstance(panels, Panel):
+        raise OptionError("a page takes several panels; this is one. Give [panel].")
     if not panels:
         raise OptionError("a page needs 1 panel at least, and there are 0.")
     store = _Store()

@@ -290,7 +290,7 @@ def _draw_scale(figure: Figure, top: float) -> None:
     bar = figure.colorbar(ScalarMappable(Normalize(0, 1), _ramp()), cax=figure.add_axes(box), ticks=[0, 0.5, 1])
     bar.ax.tick_params(labelsize=8, length=2, width=0.6, color="#9aa5b4", labelcolor=_QUIET)
     bar.outline.set(linewidth=0.6, edgecolor="#9aa5b4")
-    bar.ax.set_title("weight", fontsize=8, color=_QUIET, loc="left", pad=5)
+    bar.ax.set_title("weight", fontsize=8, color=_QUIET, loc="left", pad=9)
 
 
 def _write(

@@ -8,6 +8,7 @@ The map is walked over strip by strip (strips.py): every number is that of the w
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -105,8 +106,8 @@ class Collector:
         tiles: int | tuple[int, int],
         counts: Tensor | None,
     ) -> None:
-        if top < 0:
-            raise OptionError(f"top must be 0 or more; it is {top}.")
+        if not isinstance(top, SupportsIndex) or top < 0:
+            raise OptionError(f"top must be a whole number, 0 or more; it is {top!r}.")
         extent = call.extent()
         batch, heads, queries, keys = extent[:4]
         self.extent, self.device = extent, extent.device
@@ -126,7 +127,7 @@ class Collector:
         self.all_count = counts is None
         self.counts = self.counts_of(counts)
         region = Region(range(batch), range(heads), range(queries), range(keys))
-        cut_into = (tiles, tiles) if isinstance(tiles, int) else tiles
+        cut_into = tiles if isinstance(tiles, tuple) else (tiles, tiles)
         self.tiles = Tiles(region, *cut_into, self.entropy)
 
     def zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
@@ -255,6 +256,8 @@ class Collector:
 
 def rows_of(name: str, chosen: Tensor, batch: int, size: int, what: str) -> Bool[Tensor, "#B N"]:
     """Return a choice as rows of a batch entry, or one for all."""
+    if not isinstance(chosen, Tensor):
+        raise ShapeError(f"{name} must be a tensor of booleans; it is of type {type(chosen).__name__}.")
     if chosen.dtype != torch.bool:
         raise ShapeError(f"{name} must be of booleans, True = belongs to it; it holds {chosen.dtype}.")
     if chosen.dim() not in (1, 2) or chosen.shape[-1] != size or (chosen.dim() == 2 and len(chosen) not in (1, batch)):

@@ -53,7 +53,8 @@ class HeadSums:
     def take(self, found: MapStatistics) -> None:
         """Add the statistics of a call, of queries that count and see anything."""
         seeing = (found.counts.unsqueeze(1) & (found.total != 0)).double()  # [B H Q]
-        values = {"entropy": found.entropy, "distance": found.distance, "greatest": found.top_weights[..., 0]}
+        greatest = found.top_weights[..., 0] if found.top_weights.shape[-1] else found.total  # without keys it is 0
+        values = {"entropy": found.entropy, "distance": found.distance, "greatest": greatest}
         for name, amount in (values | dict(found.sets)).items():
             self._add(name, amount, seeing)
         if found.aligned is not None and found.linked is not None:

@@ -105,11 +105,14 @@ def strips(
     """Walk over the map of a call, or over a part of it. To be called without gradients and outside autocast.
 
     Weights are those before dropout, in float32 at least. `top` says how many of the greatest of a row are wanted.
+    A map without keys has no strips.
     """
     call = in_float32(call)
     extent = call.extent()
     batch, heads = batch or range(extent.batch), heads or range(extent.heads)
     queries = range(extent.queries) if queries is None else queries
+    if not extent.keys:
+        return
     if call.score.product and type(call.normalizer) is Softmax:
         yield from Products(call, top, entropy).strips(batch, heads, queries)
     else:

@@ -1,7 +1,7 @@
 """Tiles: the means of a map's blocks, at any zoom, in memory that grows with the length and not with its square."""
 
 import itertools
-from typing import NamedTuple
+from typing import NamedTuple, SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
@@ -46,8 +46,8 @@ class Tiles:
 
     def __init__(self, region: Region, rows: int, columns: int, like: Tensor) -> None:
         for name, count in (("rows", rows), ("columns", columns)):
-            if count < 1:
-                raise OptionError(f"{name} of tiles must be 1 or more; it is {count}.")
+            if not isinstance(count, SupportsIndex) or count < 1:
+                raise OptionError(f"{name} of tiles must be a whole number, 1 or more; it is {count!r}.")
         self.region = region
         self.row_of = tile_of(region.queries, rows, like.device)
         self.column_of = tile_of(region.keys, columns, like.device)
