@@ -221,8 +221,10 @@ def chosen_way(call: AttentionCall, *, steady: bool = False) -> ModuleType:
     if torch.compiler.is_compiling():
         return reference if fused.why_not(call) else fused
     chosen = in_one_piece(call, steady=steady)
-    if chosen is fused and (isinstance(call.mask, Everything) or is_causal(call)):
+    if chosen is fused and isinstance(call.mask, Everything):
         return fused
+    if is_causal(call) and (chosen is fused or products.learns_by_hand(call)):
+        return chosen
     scores = call.query.shape[2] * call.key.shape[2]
     if scores < CUT:
         return chosen

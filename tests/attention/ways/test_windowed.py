@@ -176,6 +176,7 @@ def test_auto_skips_the_future_in_half_precision_unless_the_kernel_has_tiles(
         call = replace(case(), query=query, key=query, value=query, mask=mask).call()
         assert chosen_way(call) is (fused if tiles else way)
         assert chosen_way(call, steady=True) is way
+        assert chosen_way(call._replace(key=call.key.detach().requires_grad_())) is products
 
 
 def test_auto_equals_the_reference_where_it_skips(monkeypatch: pytest.MonkeyPatch) -> None:
