@@ -81,3 +81,15 @@ def test_a_long_causal_call_equals_the_reference() -> None:
     expected = attend(query, key, value, mask=Causal(), way="reference")
     torch.testing.assert_close(attend(query, key, value, mask=Causal(), way="fused"), expected, rtol=0, atol=1e-5)
     torch.testing.assert_close(attend(query, key, value, mask=Causal()), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("tiles", [False, True])
+def test_causal_calls_of_moderate_length_are_cut_where_there_are_no_tiles(
+    tiles: bool, given_to_pytorch: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fused, "multiplies_by_tiles", lambda dtype: tiles)
+    for length, blocks in ((127, 1), (128, 2), (767, 4), (768, 1)):
+        states = torch.zeros(1, 1, length, 2)
+        given_to_pytorch.clear()
+        attend(states, states, states, mask=Causal(), way="fused")
+        assert len(given_to_pytorch) == (1 if tiles else blocks)

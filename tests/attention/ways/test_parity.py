@@ -81,6 +81,7 @@ def test_ways_equal_the_reference_however_small_their_blocks(
     mask: str, queries: int, keys: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fused, "CUT_FROM", 1)
+    monkeypatch.setattr(fused, "multiplies_by_tiles", lambda dtype: False)
     monkeypatch.setattr(fused, "ROWS", 1)
     monkeypatch.setattr(products, "ROWS", 2)
     monkeypatch.setattr(products, "CACHED", 40)
