@@ -348,9 +348,11 @@ def misplaced_booleans(values: Mapping[str, Any], kind: Any, place: str = "") ->
     known = members(kind, values)
     faults = []
     for name, value in values.items():
+        if name not in known:
+            continue  # however deep it goes
         if isinstance(value, Mapping):
-            faults += misplaced_booleans(value, known.get(name), f"{place}{name}.")
-        elif isinstance(value, bool) and {int, float} & {known.get(name), *typing.get_args(known.get(name))}:
+            faults += misplaced_booleans(value, known[name], f"{place}{name}.")
+        elif isinstance(value, bool) and {int, float} & {known[name], *typing.get_args(known[name])}:
             faults.append(f"{place}{name} must be a number; it is {str(value).lower()}.")
     return faults
 

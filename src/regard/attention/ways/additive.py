@@ -61,8 +61,10 @@ def pairs(call: AttentionCall) -> Float[Tensor, "B H Q K"]:
 
 
 def tile_of(tensor: Tensor) -> int:
-    """Return how many numbers a tile has where a tensor is."""
-    return TILE * torch.get_num_threads() if tensor.device.type == "cpu" else LARGE_TILE
+    """Return how many numbers a tile has where a tensor is; torch.compile cannot ask for the threads."""
+    if tensor.device.type != "cpu":
+        return LARGE_TILE
+    return TILE if torch.compiler.is_compiling() else TILE * torch.get_num_threads()
 
 
 def in_one_tile(
@@ -130,7 +132,7 @@ class Tiles:
     """The tiles of all pairs, one after the other in the same memory: places, and s = sigmoid(-2 (q + k)) there."""
 
     def __init__(self, query: Float[Tensor, "N Q E"], key: Float[Tensor, "N K E"]) -> None:
-        self.by_exponentials = query.device.type == "cpu" and all(map(is_near, (query, key)))
+        self.by_exponentials = is_near(query) and is_near(key)
         self.query, self.key = ((2 * side).exp_() if self.by_exponentials else -2 * side for side in (query, key))
         self.one = query.new_ones(())
         entries, queries, width = query.shape
@@ -158,5 +160,10 @@ class Tiles:
 
 
 def is_near(features: Tensor) -> bool:
-    """Say whether all features lie where their exponentials may be taken; what is no number does not."""
-    return features.numel() > 0 and bool(features.abs().amax() <= FARTHEST)
+    """Say whether all features lie where their exponentials may be taken; what is no number does not.
+
+    No where that may not be looked at: while torch.compile traces; nor where looking waits: on other devices.
+    """
+    if torch.compiler.is_compiling() or features.device.type != "cpu" or features.numel() == 0:
+        return False
+    return bool(features.abs().amax() <= FARTHEST)
