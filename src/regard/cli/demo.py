@@ -34,6 +34,10 @@ class Options:
     minutes: Annotated[float | None, Parameter(validator=Number(gt=0), help="Minutes of training. [default: 1.5]")] = (
         None
     )
+    max_updates: Annotated[
+        int | None,
+        Parameter(validator=Number(gte=1), help="Updates of training, however long they take; --minutes ends it too."),
+    ] = None
     seed: Annotated[int, Parameter(validator=Number(gte=0), help="Of everything random, the phrasebook too.")] = 1
 
 
@@ -49,8 +53,10 @@ def run(*, options: Options | None = None) -> int:
     from regard.training.progress import display
 
     given: dict[str, Any] = {"seed": options.seed}
-    if options.minutes is not None:
+    if options.minutes is not None or options.max_updates is not None:
         given["training"] = {"max_minutes": options.minutes}
+    if options.max_updates is not None:
+        given["training"]["max_updates"] = options.max_updates
     recipe = build_recipe(merged(preset("demo"), given))
     examples = splits(seed=options.seed)
     say(f"The phrasebook: {len(examples.train):,} sentences to learn from, such as: {examples.train[0].source}")
