@@ -62,7 +62,7 @@ def test_a_machine_that_is_too_slow_is_told_of(capsys: pytest.CaptureFixture[str
     tell_if_few(FEW)
     assert capsys.readouterr().err == ""
     tell_if_few(44)
-    assert capsys.readouterr().err.startswith("Only 44 updates were done in the time; it takes 500 and more.")
+    assert capsys.readouterr().err.startswith("Only 44 updates were done in the time; it takes 1,500 and more.")
 
 
 @pytest.mark.learning
