@@ -11,7 +11,7 @@ SEARCH = ["--beam", "--length-penalty", "--batch-size"]
 SITE = ["--layer", "--head"]
 
 FROZEN = {
-    "demo": ["--out", "--minutes", "--seed"],
+    "demo": ["--out", "--minutes", "--max-updates", "--seed"],
     "train": [
         *("--out", *PAIRS, "--valid-src", "--valid-tgt", "--valid-gold", "--preset", "--config", "--set", "--from"),
         *("--resume", "--max-updates", "--max-minutes", "--seed", "--precision", "--device", "--threads"),
