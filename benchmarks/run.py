@@ -25,6 +25,8 @@ def commands(options: argparse.Namespace) -> dict[str, Command]:
     sides: Command = ["--peers", options.peers, "--threads", str(options.threads)]
     return {
         "training": ["--data", options.data / "multi30k", *sides],
+        "batches": ["--data", options.data / "multi30k", "--threads", str(options.threads)],
+        "precisions": [],
         "translating": sides,
         "startup": ["--threads", str(options.threads)],
         "sdpa": [],

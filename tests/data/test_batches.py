@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from regard.data.batches import IGNORED, ParallelSet, TokenBudget, TokenRows
+from regard.data.batches import COST, IGNORED, Batch, ParallelSet, TokenBudget, TokenRows, padded, whole
 from regard.errors import DataError, OptionError
 
 rows = st.lists(st.lists(st.integers(3, 100_000), max_size=13), min_size=1, max_size=23)
@@ -68,6 +68,43 @@ def test_every_pair_is_in_one_batch_that_keeps_to_the_budget(
     for indices in batches:
         batch = dataset.batch(indices)
         assert max(batch.source.numel(), batch.target.numel()) <= tokens or len(indices) == 1
+
+
+@given(st.lists(st.integers(1, 700), min_size=1, max_size=400), st.integers(1, 9973))
+def test_a_budget_is_kept_with_the_padding_to_whole_multiples(lengths: list[int], tokens: int) -> None:
+    dataset = of_lengths([(length, max(1, length - 1)) for length in lengths])
+    batches = TokenBudget(dataset, tokens=tokens).batches(0)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for indices in batches:
+        batch = dataset.batch(indices)
+        for side, of_side in ((batch.source, batch.source_lengths), (batch.target, batch.target_lengths)):
+            assert side.numel() <= tokens or len(indices) == 1
+            assert side.shape[1] <= int(of_side.max()) * (1 + 1 / COST)
+
+
+def test_the_tokens_of_a_batch_are_a_multiple_of_32_but_for_short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = like_real_text(19_997)
+
+    def drawn() -> list[Batch]:
+        return [dataset.batch(indices) for indices in TokenBudget(dataset, tokens=4099).batches(0)]
+
+    batches = drawn()
+    fitting = [batch for batch in batches if batch.source.numel() % 32 == batch.target.numel() % 32 == 0]
+    assert len(fitting) >= len(batches) - 2 - sum(len(batch.indices) < 128 for batch in batches)
+    full = sum(max(batch.source.numel(), batch.target.numel()) for batch in batches) / (4099 * len(batches))
+    assert full > 0.85
+    monkeypatch.setattr("regard.data.batches.MULTIPLE", 1)
+    assert len({batch.source.numel() for batch in batches}) < 0.75 * len({batch.source.numel() for batch in drawn()})
+
+
+@given(st.integers(1, 997), st.integers(1, 997), st.integers(1, 9973))
+def test_rows_are_whole_multiples_of_what_they_are_four_of(rows: int, width: int, tokens: int) -> None:
+    found = whole(rows, width, tokens)
+    multiple = next(size for size in (32, 16, 8, 4, 2, 1) if rows >= 4 * size or size == 1)
+    assert 1 <= found <= rows
+    assert found % multiple == 0
+    assert found * padded(width, found) <= tokens or found == 1 or rows * width > tokens
+    assert width <= padded(width, found) <= width * (1 + 1 / COST)
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:

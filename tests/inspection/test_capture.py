@@ -3,6 +3,7 @@
 import sys
 import types
 import warnings
+from functools import partial
 from typing import Any
 
 import pytest
@@ -62,6 +63,50 @@ def test_a_function_that_another_module_imported_by_name_is_watched_and_put_back
     assert attend.observers == []
 
 
+class Holding(nn.Module):
+    """Attends by functions that it, its class, or a functools.partial holds."""
+
+    of_class = functional.scaled_dot_product_attention
+    of_class_static = staticmethod(functional.scaled_dot_product_attention)
+    of_class_set = partial(functional.scaled_dot_product_attention, scale=0.5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = functional.scaled_dot_product_attention
+        self.own_set = partial(partial(functional.scaled_dot_product_attention, is_causal=True), scale=0.5)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        mine: Any = self
+        ways: list[Any] = [mine.of_class, self.of_class_static, self.of_class_set, self.own, self.own_set]
+        return torch.stack([way(query, key, value) for way in ways])
+
+
+def test_what_a_model_or_its_class_holds_is_watched_and_put_back() -> None:
+    model = nn.Sequential()
+    model.attending = Holding()
+    before = [dict(vars(one)) for one in (Holding, model.attending)]
+    plain = model.attending(*tensors())
+    for _ in range(2):
+        with lens(model) as seen, lens(model) as again:
+            assert torch.equal(model.attending(*tensors()), plain)
+        assert [dict(vars(one)) for one in (Holding, model.attending)] == before
+        assert len(seen["attending"]) == len(again["attending"]) == 5
+        value = tensors()[2]
+        for number in range(5):
+            shown = seen["attending"][number : number + 1].weights() @ value
+            torch.testing.assert_close(shown, plain[number], rtol=0, atol=1e-6)
+
+
+def test_a_model_goes_on_being_watched_where_an_outer_lens_was_opened_on_another() -> None:
+    first, second = Holding(), Holding()
+    with lens(first) as of_first:
+        with lens(second) as of_second:
+            second(*tensors())
+        first(*tensors())
+    assert (len(of_first[""]), len(of_second[""])) == (5, 5)
+    assert isinstance(vars(first)["own"], types.BuiltinFunctionType)
+
+
 def test_what_programs_compiled_of_flex_attention_is_watched_as_compiled() -> None:
     home = types.ModuleType("regard_test_home")
     home.attention = torch.compile(flex_attention, backend="eager")  # type: ignore[attr-defined]
@@ -113,7 +158,7 @@ def test_who_intervenes_reaches_the_functions_of_pytorch() -> None:
 
     for around in (off, uniform):
         plain = model(states)
-        with foreign_calls():
+        with foreign_calls(model):
             attend.observers.append(around)
             with lens(model) as seen:
                 changed = model(states)
@@ -129,7 +174,7 @@ def test_nobody_can_intervene_in_the_fast_path_unaware() -> None:
     try:
         with (
             pytest.raises(WorkError, match=r"set_fastpath_enabled\(False\)"),
-            foreign_calls(),
+            foreign_calls(model),
             torch.no_grad(),
         ):
             model(random(B, K, 6).float())

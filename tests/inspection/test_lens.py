@@ -222,6 +222,32 @@ def test_a_cache_of_a_fixed_size_that_was_reordered_is_no_one_map() -> None:
         seen[""].weights()
 
 
+def test_calls_that_each_begin_anew_are_no_one_map() -> None:
+    model = Products()
+    query, key, value = tensors(queries=K)
+    with torch.no_grad(), lens(model) as without_cache:
+        for length in (3, 4, 5):
+            model(query[:, :, :length], key[:, :, :length], value[:, :, :length], is_causal=True)
+    with pytest.raises(WorkError, match=r"each begins anew .* as generation without a cache does.*\[''\]\[-1:\]"):
+        without_cache[""].weights()
+    assert without_cache[""][-1:].weights().shape == (B, H, 5, 5)
+    with torch.no_grad(), lens(model) as over_one_memory:
+        for length in (3, 4):
+            model(query[:, :, :length], key, value)
+    with pytest.raises(WorkError, match="each begins anew"):
+        over_one_memory[""].weights()
+
+
+def test_a_call_that_was_not_made_is_named() -> None:
+    model = Products()
+    with lens(model) as seen:
+        model(*tensors())
+    for index in (1, -2):
+        with pytest.raises(IndexError, match=rf"^The model itself made 1 call: {index} is none\.$"):
+            seen[""][index]
+    assert len(list(seen[""])) == 1
+
+
 def test_calls_over_other_keys_of_the_same_size_are_no_one_map() -> None:
     model = Products()
     query, key, value = tensors()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from regard.attention import attend
-from regard.errors import OptionError
+from regard.errors import OptionError, WorkError
 from regard.inspection.lens import lens
 from tests.inspection.products import Products, tensors
 from tests.inspection.test_lens import batch, transformer
@@ -35,7 +35,7 @@ def test_other_threads_are_not_seen() -> None:
     assert len(seen) == 0
     with pytest.raises(
         OptionError,
-        match="opened it, and other threads are not watched, nor functions of attention that an object held before",
+        match="opened it, and other threads are not watched, nor functions of attention that an object beside",
     ):
         seen["inner"]
 
@@ -57,4 +57,20 @@ def test_the_observer_leaves_when_the_model_fails() -> None:
     model = transformer()
     with pytest.raises(OptionError, match="tokens must lie between 0 and 12"), lens(model):
         model(torch.full((2, 3), 99), torch.tensor([3, 3]), torch.full((2, 3), 5))
+    assert attend.observers == []
+
+
+def test_a_lens_is_closed_once_and_begins_anew_where_it_is_opened_again() -> None:
+    model = Products()
+    seen = lens(model)
+    with pytest.raises(WorkError, match=r"^This is not open: there is nothing to close\.$"):
+        seen.__exit__(None, None, None)
+    for calls in (2, 1):
+        with seen:
+            assert list(seen) == []
+            with pytest.raises(WorkError, match=r"^This is open already\."):
+                seen.__enter__()
+            for _ in range(calls):
+                model(*tensors())
+        assert len(seen[""]) == calls
     assert attend.observers == []

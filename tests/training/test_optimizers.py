@@ -320,10 +320,15 @@ def test_settings_out_of_range_are_named_at_once() -> None:
         Optimizer(network(), betas=(0.9, 1.0), epsilon=-1.0, weight_decay=math.nan, clip_norm=-2.0)
     assert caught.value.faults == [
         "beta (1.0) must be at least 0 and below 1.",
-        "epsilon (-1.0) must be at least 0.",
+        "epsilon (-1.0) must be greater than 0, such as 1e-9.",
         "weight_decay (nan) must be at least 0.",
         "clip_norm (-2.0) must be at least 0.",
     ]
+
+
+def test_no_epsilon_is_refused_for_it_would_divide_nothing_by_nothing() -> None:
+    with pytest.raises(ConfigError, match=r"epsilon \(0.0\) must be greater than 0"):
+        Optimizer(network(), epsilon=0.0)
 
 
 def test_a_model_without_parameters_is_refused() -> None:
@@ -336,7 +341,7 @@ def test_the_scale_of_a_gradient_does_not_matter_to_adam(scale: float) -> None:
     runs = []
     for factor in (1.0, scale):
         model = network()
-        optimizer = Optimizer(model, epsilon=0.0)
+        optimizer = Optimizer(model, epsilon=1e-30)
         give_gradients(model, 1, scale=factor)
         optimizer.step(0.01)
         runs.append(values(model))

@@ -2,8 +2,13 @@
 
 The order of an epoch depends on the seed and the epoch alone, so a place in the data is two numbers, epoch and
 position, and any loader goes on from there with the same batches, with worker processes or without.
+
+The tokens of a side of a batch, padding counted, are a multiple of 32 wherever that costs little. PyTorch's products in
+half precision on CPUs are compiled for each shape that comes, and forgotten when a thousand others came: what has no
+remainder is compiled in a quarter of the time, and fewer shapes come (`benchmarks/batches.py`).
 """
 
+import math
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -20,6 +25,11 @@ from regard.errors import DataError, OptionError
 
 IGNORED = -100
 """The label of a place that has none."""
+
+MULTIPLE = 32
+"""What the tokens of a side are a multiple of."""
+COST = 16
+"""Padding for that is at most a 16th of the places."""
 
 
 class Batch(NamedTuple):
@@ -72,9 +82,10 @@ class TokenRows:
         return TokenRows(self.ids[chosen.repeat_interleave(self.lengths)], self.lengths[chosen])
 
     def stack(self, indices: Sequence[int], *, padding: int, column: int = 0) -> npt.NDArray[np.int64]:
-        """Put rows over each other, beginning at a column (0 or 1), in a table one wider than the longest row."""
+        """Put rows over each other, beginning at a column (0 or 1), in a table wider than the longest row."""
         begins, lengths = self._begins.numpy()[indices], self.lengths.numpy()[indices]
-        table = np.full((len(indices), lengths.max() + 1), padding, dtype=np.int64)
+        width = padded(int(lengths.max()) + 1, len(indices))
+        table = np.full((len(indices), width), padding, dtype=np.int64)
         rows, places = (np.arange(lengths.max()) < lengths[:, None]).nonzero()
         table[rows, places + column] = self.ids.numpy()[begins[rows] + places]
         return table
@@ -128,7 +139,8 @@ class TokenBudget:
 
     An epoch's pairs are shuffled, sorted by length (of the target, then of the source), cut into batches, and the
     batches shuffled. So the company of a pair changes among pairs of its lengths, and nothing is left out. A pair
-    that is longer than the budget is a batch of its own.
+    that is longer than the budget is a batch of its own. The pairs of a batch are a multiple of 32, of fewer where
+    there are fewer than 128.
     """
 
     def __init__(self, dataset: ParallelSet, *, tokens: int, seed: int = 1) -> None:
@@ -152,14 +164,32 @@ class TokenBudget:
         return [batches[number] for number in random.permutation(len(batches))]
 
     def _cut(self, order: list[int]) -> list[list[int]]:
-        lengths = np.maximum(self._source_lengths, self._target_lengths).tolist()
+        lengths = np.maximum(self._source_lengths, self._target_lengths)[order].tolist()
         batches: list[list[int]] = []
-        batch: list[int] = []
-        longest = 0
-        for index in order:
-            longest = max(longest, lengths[index])
-            if batch and longest * (len(batch) + 1) > self.tokens:
-                batches.append(batch)
-                batch, longest = [], lengths[index]
-            batch.append(index)
-        return [*batches, batch]
+        start = 0
+        while start < len(order):
+            stop, longest = start + 1, lengths[start]
+            while stop < len(order) and max(longest, lengths[stop]) * (stop + 1 - start) <= self.tokens:
+                longest = max(longest, lengths[stop])
+                stop += 1
+            rows = stop - start
+            if stop < len(order) or rows * padded(longest, rows) > self.tokens:
+                rows = whole(rows, longest, self.tokens)
+            batches.append(order[start : start + rows])
+            start += rows
+        return batches
+
+
+def whole(rows: int, width: int, tokens: int) -> int:
+    """Return the most rows, up to so many, that are a multiple of as much as they are four of, and fit when padded."""
+    multiple = min(MULTIPLE, 1 << max(0, (rows // 4).bit_length() - 1))
+    rows -= rows % multiple
+    while rows > multiple and rows * padded(width, rows) > tokens:
+        rows -= multiple
+    return rows
+
+
+def padded(width: int, rows: int) -> int:
+    """Return the width of a table with so many rows whose places are a multiple of 32, where that costs little."""
+    step = MULTIPLE // math.gcd(rows, MULTIPLE)
+    return width + -width % step if step * COST <= width else width

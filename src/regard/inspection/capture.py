@@ -1,16 +1,17 @@
 """Calls of attention that PyTorch's own functions make, handed to the observers of `attend`.
 
-While `foreign_calls()` is open, PyTorch's functions of attention are replaced, in their module and wherever a loaded
-module holds the same object, by wrappers that read an `AttentionCall` from the arguments and call the original: the
-same kernel runs, on the same tensors. What watches through a TorchFunctionMode or hooks on modules switches PyTorch's
-fast path off, and changes the numbers.
+While `foreign_calls(model)` is open, PyTorch's functions of attention are replaced, in their module and wherever a
+loaded module, a module of the model or its class holds the same object, by wrappers that read an `AttentionCall` from
+the arguments and call the original: the same kernel runs, on the same tensors. What watches through a
+TorchFunctionMode or hooks on modules switches PyTorch's fast path off, and changes the numbers.
 """
 
 import inspect
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
@@ -112,10 +113,11 @@ class Patches:
         self.lock = threading.Lock()
         self.users = 0
         self.wrappers: dict[int, tuple[Any, Any]] = {}
+        self.held: list[tuple[Any, str, Any, Any]] = []
         self.innermost: Callable[..., Tensor] = quietly
 
-    def open(self) -> None:
-        """Replace the functions, unless another has."""
+    def open(self, model: nn.Module) -> None:
+        """Replace the functions, unless another has, and what the model holds of them."""
         with self.lock:
             self.users += 1
             if self.users == 1:
@@ -126,12 +128,17 @@ class Patches:
                     if original is not None:
                         self.wrappers[id(original)] = (original, wrapper(source, original))
                 self.replace({key: new for key, (_, new) in self.wrappers.items()}, compiled=True)
+            self.replace_held(holders(model))
 
     def close(self) -> None:
         """Put the functions back, when the last one closes."""
         with self.lock:
             self.users -= 1
             if self.users == 0:
+                for owner, name, held, new in self.held:
+                    if vars(owner).get(name) is new:
+                        put(owner, name, held)
+                self.held.clear()
                 self.replace({id(new): old for old, new in self.wrappers.values()}, compiled=False)
                 self.wrappers.clear()
                 attend.observers.remove(self.innermost)
@@ -158,18 +165,58 @@ class Patches:
                 self.wrappers[id(held)] = (held, new)
                 names[name] = new
 
+    def replace_held(self, owners: Iterable[object]) -> None:
+        """Replace what objects hold as attributes of their own."""
+        for owner in owners:
+            for name, held in list(vars(owner).items()):
+                new = self.stand_in(held)
+                if new is None:
+                    continue
+                if isinstance(owner, type) and not isinstance(held, FunctionType | staticmethod | partial):
+                    new = staticmethod(new)  # a builtin is no method of the class that holds it
+                put(owner, name, new)
+                self.held.append((owner, name, held, new))
+
+    def stand_in(self, held: object) -> Any:
+        """Return what stands in for a function, with arguments that were set before or none; None for all else."""
+        if type(held) is partial:
+            inner = self.stand_in(held.func)
+            return None if inner is None else partial(inner, *held.args, **held.keywords)
+        if type(held) is staticmethod:
+            inner = self.stand_in(held.__func__)
+            return None if inner is None else staticmethod(inner)
+        _, new = self.wrappers.get(id(held), (None, None))
+        return new
+
 
 patches = Patches()
 
 
+def holders(model: nn.Module) -> list[object]:
+    """Return the modules of a model and their classes: what a program may have set a function of attention on."""
+    modules = list(model.modules())
+    classes = dict.fromkeys(kind for module in modules for kind in type(module).__mro__ if kind is not object)
+    return [*modules, *classes]
+
+
+def put(owner: Any, name: str, value: object) -> None:
+    """Set an attribute of a class or of a module itself, past what `nn.Module` does at that."""
+    if isinstance(owner, type):
+        setattr(owner, name, value)
+    else:
+        vars(owner)[name] = value
+
+
 @contextmanager
-def foreign_calls() -> Iterator[None]:
+def foreign_calls(model: nn.Module) -> Iterator[None]:
     """Hand the calls of PyTorch's functions to `attend.observers`, the last of them first, while this is open.
+
+    They are those of the whole program, but for what objects hold by themselves: of these only the model's are known.
 
     An observer may intervene in `F.scaled_dot_product_attention` and `flex_attention`. The fast path of
     `nn.TransformerEncoderLayer` must be off for it: `torch.backends.mha.set_fastpath_enabled(False)`.
     """
-    patches.open()
+    patches.open(model)
     try:
         yield
     finally:

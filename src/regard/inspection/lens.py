@@ -70,6 +70,8 @@ class Site(Sequence[AttentionCall]):
 
     def read(self, index: int, after: AttentionCall | None) -> AttentionCall:
         """Read a call, sharing what keys it can with the one after it, which was read."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{self.name or 'The model itself'} made {counted(len(self), 'call')}: {index} is none.")
         try:
             record = self.records[index]
             later = None if after is None else self.records[index + 1]
@@ -144,6 +146,11 @@ def shared_out(calls: list[AttentionCall], queries: Choice) -> list[tuple[Attent
 def check_one_map(name: str, calls: list[AttentionCall]) -> None:
     """Raise unless each call looks at the keys that the one before it could see, and maybe at more."""
     for before, call in itertools.pairwise(calls):
+        if begins_anew(before, call):
+            raise WorkError(
+                f"The calls at {name} are not one map: each begins anew with the queries of the one before, as "
+                f"generation without a cache does. Read the last, lens[{name!r}][-1:], or generate with a cache."
+            )
         if not (grows(before.key, call.key) or fills(before, call)):
             sizes = sorted({tuple(call.key.shape[:3]) for call in calls})
             kind = f"keys of different shapes {sizes}" if len(sizes) > 1 else "different keys"
@@ -153,6 +160,16 @@ def check_one_map(name: str, calls: list[AttentionCall]) -> None:
             )
     if not calls:
         raise WorkError(f"No call was kept at {name}.")
+
+
+def begins_anew(before: AttentionCall, after: AttentionCall) -> bool:
+    """Say whether a call goes over the queries of the one before it, and over more."""
+    queries = before.query.shape[2]
+    if after.query.shape[2] <= queries or queries == 0:
+        return False
+    if before.query.shape[:2] != after.query.shape[:2] or before.query.shape[3] != after.query.shape[3]:
+        return False
+    return torch.allclose(before.query, after.query[:, :, :queries], rtol=1e-3, atol=1e-5)
 
 
 def fills(before: AttentionCall, after: AttentionCall) -> bool:
@@ -185,7 +202,8 @@ class Lens(Watching, Watcher, Mapping[str, Site]):
 
     What is kept of a call is up to `keep`: "reference" costs no memory and raises if a tensor was written since;
     "copy", "bfloat16" and "cpu" copy; a function of (name, call) gets each call as it runs, and nothing is kept.
-    Unless `partial`, a module of attention that ran and could not be watched raises when the lens closes.
+    A lens that is opened again forgets what it saw. Unless `partial`, a module of attention that ran and could not be
+    watched raises when the lens closes.
     """
 
     def __init__(self, model: nn.Module, *, keep: Policy | Receiver = "reference", partial: bool = False) -> None:
@@ -196,10 +214,10 @@ class Lens(Watching, Watcher, Mapping[str, Site]):
         self.noting: Callable[[AttentionCall], None] = self.note
 
     def __enter__(self) -> Self:
-        if self.watch.opened:
-            raise WorkError("This lens is open already. Make another one: regard.lens(model).")
+        super().__enter__()
+        self.sites.clear()
         self.noting = untraced(self.note)
-        return super().__enter__()
+        return self
 
     def fault_of_missing(self) -> str:
         """Name the modules that ran unwatched, with the reason of the first."""
@@ -275,7 +293,7 @@ class Lens(Watching, Watcher, Mapping[str, Site]):
             raise WorkError(f"{unwatched[0]} was not seen: {self.watch.attendance.reason(unwatched[0])}")
         seen = ", ".join(self.sites) or (
             "none: nothing that attends ran under the lens in the thread that opened it, and other threads are not "
-            "watched, nor functions of attention that an object held before, such as a functools.partial"
+            "watched, nor functions of attention that an object beside the model's modules held before"
         )
         fault = f"belongs to several ({', '.join(alike)})" if alike else "was not seen"
         raise UnknownNameError(f"The site {name!r} {fault}. The sites seen are: {seen}.")

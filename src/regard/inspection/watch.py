@@ -38,7 +38,7 @@ class Watch:
     def open(self, observer: Observer) -> None:
         """Show the observer the calls that this thread makes from now on."""
         self.opened = stack = ExitStack()
-        stack.enter_context(foreign_calls())
+        stack.enter_context(foreign_calls(self.model))
         attend.observers.append(observer)
         stack.callback(attend.observers.remove, observer)
         self.attendance.open()
@@ -47,7 +47,8 @@ class Watch:
 
     def close(self) -> None:
         """Leave everything as it was."""
-        assert self.opened is not None, "this is not open"
+        if self.opened is None:
+            raise WorkError("This is not open: there is nothing to close.")
         stack, self.opened = self.opened, None
         stack.close()
 
@@ -72,7 +73,8 @@ class Watching:
         self.missing: list[str] = []
 
     def __enter__(self) -> Self:
-        assert not self.watch.opened, "this is open already"
+        if self.watch.opened:
+            raise WorkError("This is open already. Make another one of the same model.")
         self.watch.open(self.around)
         return self
 

@@ -167,7 +167,9 @@ class Optimizer:
 def check_settings(betas: tuple[float, float], epsilon: float, weight_decay: float, clip_norm: float) -> None:
     """Refuse settings out of range, all at once."""
     faults = [f"beta ({beta}) must be at least 0 and below 1." for beta in betas if not 0 <= beta < 1]
-    for name, value in (("epsilon", epsilon), ("weight_decay", weight_decay), ("clip_norm", clip_norm)):
+    if not (0 < epsilon < math.inf):  # a weight that has had no gradient yet would be 0 / 0
+        faults.append(f"epsilon ({epsilon}) must be greater than 0, such as 1e-9.")
+    for name, value in (("weight_decay", weight_decay), ("clip_norm", clip_norm)):
         if not (value >= 0 and math.isfinite(value)):
             faults.append(f"{name} ({value}) must be at least 0.")
     if faults:

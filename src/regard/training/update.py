@@ -40,7 +40,7 @@ class Fault(NamedTuple):
         if self.out_of_memory:
             return WorkError(f"{start} Train with fewer tokens in a batch and accumulate more batches.")
         return DivergedError(
-            f"{start} Lower the peak of the learning rate or lengthen the warm-up; the last checkpoint is from before."
+            f"{start} Lower the peak of the learning rate or lengthen the warm-up. Checkpoints are only from before."
         )
 
 

@@ -188,6 +188,8 @@ def test_what_is_no_pruned_model_is_told(tmp_path: Path) -> None:
         load_pruned(type(model), tmp_path)
     with pytest.raises(OptionError, match=r"Linear has no config of the library transformers to save"):
         save_pruned(tmp_path, nn.Linear(2, 3))
+    with pytest.raises(OptionError, match=r"must be a model, and is of type PosixPath: save_pruned\(folder, model\)"):
+        save_pruned(model, tmp_path)
     prune(model, MODELS["BERT"][4])
     save_pruned(tmp_path, model)
     record = tmp_path / "pruned_heads.json"

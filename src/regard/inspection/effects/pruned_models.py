@@ -26,8 +26,12 @@ def save_pruned(folder: str | Path, model: Any) -> None:
     """Write a model of the library transformers so that `load_pruned` brings it back to the bit.
 
     Raises:
-        OptionError: The model has no config to write.
+        OptionError: The model has no config to write, or is none.
     """
+    if not isinstance(model, nn.Module):
+        raise OptionError(
+            f"The second argument must be a model, and is of type {type(model).__name__}: save_pruned(folder, model)."
+        )
     if not hasattr(getattr(model, "config", None), "save_pretrained"):
         raise OptionError(
             f"{type(model).__name__} has no config of the library transformers to save. Build your model anew, prune "
@@ -35,7 +39,8 @@ def save_pruned(folder: str | Path, model: Any) -> None:
         )
     path = Path(folder)
     make_folder(path)
-    model.config.save_pretrained(path)
+    config: Any = model.config
+    config.save_pretrained(path)
     write_whole(path / "model.safetensors", encode_tensors(state_of(model), {"format": "pt"}))
     write_whole(path / "pruned_heads.json", encode_json({"format": FORMAT, "heads": pruned_heads(model)}))
 
