@@ -6,7 +6,7 @@ Ways take turns and the least time counts; `--cpu-time` counts the process's own
 table says for each type, gradient and mask, and each length, how much longer every way takes than the fastest, in the
 geometric mean over batch sizes and widths, and what it costs to take what `auto` takes now; `--cases` prints each case.
 Sequences attend to themselves; as in decoding, a step of one query, or of five beams, attends to what is kept.
-Constants that are read from it: CUT, LONG and SHARE in `attend.py`; CACHED in
+Constants that are read from it: CUT, LONG and the shares in `attend.py`; CACHED in
 `ways/products.py`, ROWS and COLUMNS in `ways/windowed.py`, which `--set ways.windowed.ROWS=256` tries out.
 """
 

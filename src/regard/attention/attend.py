@@ -30,7 +30,7 @@ from regard.attention.normalizers import Normalizer, Softmax
 from regard.attention.patterns import Causal
 from regard.attention.scores import ScaledDot, Score
 from regard.attention.ways import additive, flex, fused, products, reference, streamed, windowed
-from regard.attention.ways.blocks import is_causal, share_left
+from regard.attention.ways.blocks import is_causal, needs_gradient, share_left
 from regard.attention.ways.choice import alone, giving_weights, in_one_piece
 from regard.errors import OptionError
 
@@ -49,12 +49,13 @@ WAYS: dict[str, ModuleType] = {
 AUTO, STEADY = "auto", "steady"
 """The names by which a way is chosen: the fastest, and the fastest of those whose bits do not depend on company."""
 
-CUT = 256 * 256
-"""Queries times keys from which skipping what a mask hides pays, by a trial: `benchmarks/ways.py` is to confirm it."""
+CUT = 512 * 512
+"""Queries times keys from which skipping what a mask hides pays, by `benchmarks/ways.py`."""
 LONG = 1024 * 1024
-"""Queries times keys beyond which a map is not held in one piece, by such a trial."""
-SHARE = 0.7
-"""Share of a map that a mask may leave for the rest to be skipped, by such a trial."""
+"""Queries times keys beyond which a map is not held in one piece, by the same."""
+SHARE, SHARE_OF_LEARNING = 0.7, 0.4
+"""Share of a map that a mask may leave for the rest to be skipped, where nothing learns or the map is long, and where
+something learns: gradients are gathered block by block. By the same."""
 
 SCALED_DOT = ScaledDot()
 SOFTMAX = Softmax()
@@ -229,7 +230,7 @@ def chosen_way(call: AttentionCall, *, steady: bool = False) -> ModuleType:
     if scores < CUT:
         return chosen
     if call.query.device.type == "cpu":
-        if hides_much(call):
+        if hides_much(call) and (not steady or chosen is in_one_piece(call)):  # what is fastest runs its blocks
             return windowed
     elif not flex.why_not(call) and (chosen is not fused or hides_much(call)):
         return flex
@@ -239,7 +240,9 @@ def chosen_way(call: AttentionCall, *, steady: bool = False) -> ModuleType:
 def hides_much(call: AttentionCall) -> bool:
     """Say whether the mask leaves so little that it pays to look for it."""
     extent = call.extent()
-    return share_left(call.mask, extent.query_positions, extent.key_positions) <= SHARE
+    short = call.query.shape[2] * call.key.shape[2] <= LONG
+    most = SHARE_OF_LEARNING if short and needs_gradient(call) else SHARE
+    return share_left(call.mask, extent.query_positions, extent.key_positions) <= most
 
 
 def named_way(call: AttentionCall, way: str) -> ModuleType:

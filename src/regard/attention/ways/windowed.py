@@ -15,8 +15,8 @@ from regard.attention.biases import TensorBias
 from regard.attention.call import AttentionCall
 from regard.attention.grid import Extent
 from regard.attention.patterns import TensorMask
-from regard.attention.ways.blocks import by_rows, left, narrowed, recomputed, widened
-from regard.attention.ways.choice import holding_the_map
+from regard.attention.ways.blocks import by_rows, left, narrowed, needs_gradient, recomputed, widened
+from regard.attention.ways.choice import holding_the_map, in_one_piece
 
 ROWS = 128
 """Queries in a block."""
@@ -47,9 +47,10 @@ def run(call: AttentionCall) -> Float[Tensor, "B H Q D"]:
 
 
 def run_block(part: AttentionCall) -> Float[Tensor, "B H Q D"]:
-    """Run a block of queries against its keys."""
+    """Run a block of queries against its keys: where nothing learns, by whatever is fastest."""
     part = narrowed(part)
-    context: Tensor = holding_the_map(part).run(part)
+    way = holding_the_map(part) if needs_gradient(part) else in_one_piece(part)
+    context: Tensor = way.run(part)
     return context
 
 
