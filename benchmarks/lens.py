@@ -5,7 +5,8 @@
 Models have random weights; those of the library transformers (in the extra `conformance`) have BERT-base's and GPT-2's
 sizes with positions enlarged. Both sides of a ratio take turns in one process, and the figure is the ratio of medians.
 
-- watching: a forward of 2,048 tokens with the lens open, over the same without; outputs must be equal to the bit.
+- watching: a forward of 2,048 tokens with the lens open, over the same without; outputs must be equal to the bit. For
+  information the same where a list holds query, key and value: what is held the allocator cannot use again.
 - statistics: one text of 32,768 tokens. One layer's statistics of all heads (entropy, distance, the 8 most attended
   keys, what keys receive, mass on three sets, 256 x 256 tiles) over the fused forward of the same call of attention;
   and once the whole model with statistics of all 12 layers, with the peak of the process's memory.
@@ -25,6 +26,7 @@ from typing import Any
 import torch
 from figures import Figure, add_option, load_average, machine, save, show
 from torch import Tensor, nn
+from torch.nn import functional
 
 import regard
 from regard.attention.attend import run_call
@@ -130,6 +132,29 @@ def watching(options: argparse.Namespace) -> Iterator[Figure]:
         print(f"{name}: equal to the bit: {same}; {len(lens)} sites keep {sum(kept.values()) / 1e6:.1f} MB of storages")
         words = f"{1e3 * under:.0f} ms over {1e3 * plain:.0f} ms"
         yield Figure(f"{name}, {WATCHED_LENGTH} tokens, watching", words, under / plain, MOST_WATCHING, "s/s")
+        plain, held = in_turns(
+            lambda m=model, t=tokens: run_model(m, t), lambda m=model, t=tokens: held_by_hand(m, t), options.rounds
+        )
+        words = f"{1e3 * held:.0f} ms over {1e3 * plain:.0f} ms"
+        yield Figure(f"{name}, {WATCHED_LENGTH} tokens, held in a list", words, held / plain, None, "s/s")
+
+
+def held_by_hand(model: nn.Module, tokens: Tensor) -> list[tuple[Tensor, ...]]:
+    """Run a model and hold the tensors that its attention was given, without a lens."""
+    original = functional.scaled_dot_product_attention
+    held: list[tuple[Tensor, ...]] = []
+
+    def holding(query: Tensor, key: Tensor, value: Tensor, *given: Any, **options: Any) -> Tensor:
+        held.append((query, key, value))
+        return original(query, key, value, *given, **options)
+
+    functional.scaled_dot_product_attention = holding
+    try:
+        run_model(model, tokens)
+    finally:
+        functional.scaled_dot_product_attention = original
+    assert held
+    return held
 
 
 def tensors_of(lens: Any) -> Iterator[Tensor]:
