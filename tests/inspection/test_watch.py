@@ -74,3 +74,15 @@ def test_a_lens_is_closed_once_and_begins_anew_where_it_is_opened_again() -> Non
                 model(*tensors())
         assert len(seen[""]) == calls
     assert attend.observers == []
+
+
+def test_a_lens_that_is_opened_again_does_not_miss_what_ran_before() -> None:
+    class SomeAttention(Products):
+        pass
+
+    model = nn.ModuleDict({"first": SomeAttention(), "second": SomeAttention()})
+    with lens(model) as seen:
+        model["first"](*tensors())
+    with seen:
+        model["second"](*tensors())
+    assert list(seen) == ["second"]

@@ -29,8 +29,10 @@ class Attendance:
         self.handles: list[RemovableHandle] = []
 
     def open(self) -> None:
-        """Put the hooks on."""
+        """Put the hooks on; what ran before is forgotten."""
         self.thread = threading.get_ident()
+        self.ran.clear()
+        self.elsewhere.clear()
         for name, module in self.suspects.items():
             if isinstance(module, torch.jit.ScriptModule):  # takes no hooks; it is there to be run
                 self.ran.add(name)
