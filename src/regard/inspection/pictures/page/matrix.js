@@ -15,7 +15,7 @@ function drawMatrix() {
     const weight = cache.weights[row][column];
     const gold = isGold(row, column);
     const cell = make("td", {
-      class: `cell${weight > 0.5 ? " strong" : ""}${gold ? " gold" : ""}`, role: "gridcell",
+      class: `cell${gold ? " gold" : ""}`, role: "gridcell",
       "aria-label": `${word} from ${other}: ${weight.toFixed(3)}${gold ? ", gold link" : ""}`,
     });
     cell.style.setProperty("--w", weight);

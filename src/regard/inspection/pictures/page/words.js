@@ -36,7 +36,6 @@ function shadeWords(side, words, weights, active, gold) {
     const weight = weights?.[place] ?? 0;
     word.style.setProperty("--w", weight);
     word.classList.toggle("shaded", weights !== null);
-    word.classList.toggle("strong", weight > 0.5);
     word.classList.toggle("active", active === place);
     word.classList.toggle("gold", weights !== null && gold(place));
     word.lastChild.textContent = weights !== null && weight >= FAINT ? short(weight) : "";
