@@ -130,6 +130,9 @@ def watching(options: argparse.Namespace) -> Iterator[Figure]:
         plain, under = in_turns(lambda m=model, t=tokens: run_model(m, t), watched, options.rounds)
         kept = {part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in tensors_of(lens)}
         print(f"{name}: equal to the bit: {same}; {len(lens)} sites keep {sum(kept.values()) / 1e6:.1f} MB of storages")
+        del lens
+        pages = new_pages(lambda m=model, t=tokens: run_model(m, t)), new_pages(watched)
+        print(f"{name}: new pages of memory a forward: {pages[0]:,} plain, {pages[1]:,} under the lens")
         words = f"{1e3 * under:.0f} ms over {1e3 * plain:.0f} ms"
         yield Figure(f"{name}, {WATCHED_LENGTH} tokens, watching", words, under / plain, MOST_WATCHING, "s/s")
         plain, held = in_turns(
@@ -137,6 +140,13 @@ def watching(options: argparse.Namespace) -> Iterator[Figure]:
         )
         words = f"{1e3 * held:.0f} ms over {1e3 * plain:.0f} ms"
         yield Figure(f"{name}, {WATCHED_LENGTH} tokens, held in a list", words, held / plain, None, "s/s")
+
+
+def new_pages(job: Job) -> int:
+    """Return how many pages of memory a job was given by the system: a page is slow when it is new."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    job()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
 def held_by_hand(model: nn.Module, tokens: Tensor) -> list[tuple[Tensor, ...]]:

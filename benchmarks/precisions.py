@@ -96,7 +96,8 @@ def update(size: Size, dtype: torch.dtype) -> Callable[[], object]:
 
 
 def measured(options: argparse.Namespace, threads: int) -> Iterator[Figure]:
-    """Let both number types take turns for each size."""
+    """Let both number types take turns for each size, and print each as it comes."""
+    torch.set_num_threads(threads)
     for size in SIZES:
         sides = {kind(dtype): update(size, dtype) for dtype in KINDS}
         times = in_turns(sides, options.rounds, chosen_clock(options))
@@ -105,7 +106,10 @@ def measured(options: argparse.Namespace, threads: int) -> Iterator[Figure]:
         taken = kind(precision.choose("auto", torch.device("cpu")).dtype)
         lost = faster if taken == "bfloat16" else 1 / faster
         words = ", ".join(f"{name} {rate:,.0f} tokens/s" for name, rate in rates.items())
-        yield Figure(f"{size}, {threads} threads", f"{words}, {faster:.2f} times; auto: {taken}", min(1.0, lost), LEAST)
+        words = f"{words}, {faster:.2f} times; auto: {taken}"
+        figure = Figure(f"{size}, {threads} threads", words, min(1.0, lost), LEAST)
+        print(f"{figure.work}: {figure.measured}", flush=True)
+        yield figure
 
 
 def main() -> None:
@@ -114,16 +118,11 @@ def main() -> None:
     add_round_options(parser)
     add_option(parser)
     options = parser.parse_args()
-    figures = []
-    for threads in options.threads:
-        torch.set_num_threads(threads)
-        print(machine(threads), load_average(), sep="\n")
-        for figure in measured(options, threads):
-            print(f"{figure.work}: {figure.measured}", flush=True)
-            figures.append(figure)
-    print(load_average())
+    print(machine(max(options.threads)), load_average(), sep="\n")
+    figures = [figure for threads in options.threads for figure in measured(options, threads)]
     show(figures)
     save(figures, options.figures)
+    print(load_average())
 
 
 if __name__ == "__main__":

@@ -68,10 +68,10 @@ def test_a_lens_is_closed_once_and_begins_anew_where_it_is_opened_again() -> Non
     for calls in (2, 1):
         with seen:
             assert list(seen) == []
-            with pytest.raises(WorkError, match=r"^This is open already\."):
-                seen.__enter__()
             for _ in range(calls):
                 model(*tensors())
+            with pytest.raises(WorkError, match=r"^This is open already\."):
+                seen.__enter__()
         assert len(seen[""]) == calls
     assert attend.observers == []
 

@@ -5,7 +5,7 @@ position, and any loader goes on from there with the same batches, with worker p
 
 The tokens of a side of a batch, padding counted, are a multiple of 32 wherever that costs little. PyTorch's products in
 half precision on CPUs are compiled for each shape that comes, and forgotten when a thousand others came: what has no
-remainder is compiled in a quarter of the time, and fewer shapes come (`benchmarks/batches.py`).
+remainder is compiled in less than half the time, and fewer shapes come (`benchmarks/batches.py`).
 """
 
 import math

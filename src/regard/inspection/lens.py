@@ -214,10 +214,8 @@ class Lens(Watching, Watcher, Mapping[str, Site]):
         self.noting: Callable[[AttentionCall], None] = self.note
 
     def __enter__(self) -> Self:
-        super().__enter__()
-        self.sites.clear()
         self.noting = untraced(self.note)
-        return self
+        return super().__enter__()
 
     def fault_of_missing(self) -> str:
         """Name the modules that ran unwatched, with the reason of the first."""

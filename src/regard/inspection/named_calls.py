@@ -26,7 +26,6 @@ class NamedCalls(Watching):
         self.placing: Callable[[], str | None] = self.watch.place
 
     def __enter__(self) -> Self:
-        self.seen.clear()
         self.placing = untraced(self.watch.place)
         return super().__enter__()
 

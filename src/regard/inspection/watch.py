@@ -4,9 +4,9 @@ The lens, which looks, and `NamedCalls`, which may change what it sees, are open
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from contextlib import ExitStack
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -62,11 +62,11 @@ class Watching:
 
     Args:
         model: The model.
-        seen: Holds the names of the places that calls were seen at.
+        seen: Holds the names of the places that calls were seen at; emptied on entering.
         partial: Whether a module of attention may have run without a call that was seen; else that raises on leaving.
     """
 
-    def __init__(self, model: nn.Module, seen: Mapping[str, object], *, partial: bool = False) -> None:
+    def __init__(self, model: nn.Module, seen: MutableMapping[str, Any], *, partial: bool = False) -> None:
         self.watch = Watch(model)
         self.seen = seen
         self.partial = partial
@@ -75,6 +75,8 @@ class Watching:
     def __enter__(self) -> Self:
         if self.watch.opened:
             raise WorkError("This is open already. Make another one of the same model.")
+        self.seen.clear()
+        self.missing = []
         self.watch.open(self.around)
         return self
 

@@ -26,7 +26,7 @@ def save_pruned(folder: str | Path, model: Any) -> None:
     """Write a model of the library transformers so that `load_pruned` brings it back to the bit.
 
     Raises:
-        OptionError: The model has no config to write, or is none.
+        OptionError: There is no config to write, or what is given is no model.
     """
     if not isinstance(model, nn.Module):
         raise OptionError(
